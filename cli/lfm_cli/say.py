@@ -1,0 +1,39 @@
+"""`lfm say`: text in, speech out, to a file or the loudspeaker."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lfm_cli.model import ModelOption, open_engine
+
+__all__ = ["say"]
+
+
+def say(
+    text: Annotated[list[str], typer.Argument(metavar="TEXT...", help="What to say.")],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="Write a sound file (wav, flac, mp3, ...)."
+        ),
+    ] = None,
+    voice: Annotated[
+        str | None, typer.Option("--voice", "-v", metavar="VOICE", help="For example us-female.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", help="The same seed gives the same sound.")
+    ] = None,
+    model: ModelOption = None,
+) -> None:
+    """Speak a text aloud, or into a file.
+
+    Example: lfm say "turn on the kitchen light" -o light.wav
+    """
+    from lfm_cli.sound import sound_sink
+
+    engine = open_engine(model)
+    pieces = engine.say(" ".join(text), voice=voice, seed=seed)
+    with sound_sink(output, engine.codec.sample_rate) as play:
+        for piece in pieces:
+            play(piece.samples)

@@ -1,0 +1,378 @@
+"""An original checkpoint's `config.json`, read into the one form that the engine knows.
+
+Hugging Face writes some things twice and leaves others to code; here each is resolved or refused
+once: a missing or contradictory key, or an architecture that the engine does not build, is a
+`ConfigError` that names it. Unknown keys are logged and passed over.
+"""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any, cast
+
+from lfm2audio_mlx.errors import ConfigError
+
+__all__ = ["DETOKENIZER_FOLDER", "MIMI_FILE", "read_original_config"]
+
+log = logging.getLogger(__name__)
+
+MIMI_FILE = "tokenizer-e351c8d8-checkpoint125.safetensors"
+DETOKENIZER_FOLDER = "audio_detokenizer"
+
+Section = dict[str, Any]
+
+MUST_BE: dict[str, Section] = {
+    # What the engine builds; another value is another architecture.
+    "preprocessor": {
+        "normalize": "per_feature",
+        "window": "hann",
+        "log": True,
+        "frame_splicing": 1,
+        "pad_to": 0,
+        "pad_value": 0.0,
+    },
+    "encoder": {
+        "feat_out": -1,
+        "subsampling": "dw_striding",
+        "causal_downsampling": False,
+        "reduction": None,
+        "self_attention_model": "rel_pos",
+        "att_context_size": [-1, -1],
+        "conv_norm_type": "batch_norm",
+        "conv_context_size": None,
+    },
+    "seanet": {
+        "channels": 1,
+        "causal": True,
+        "activation": "ELU",
+        "norm": "none",
+        "pad_mode": "constant",
+        "true_skip": True,
+    },
+    "transformer": {
+        "causal": True,
+        "conv_layout": True,
+        "gating": "none",
+        "norm": "layer_norm",
+        "positional_embedding": "rope",
+    },
+}
+
+TRAINING_ONLY = {
+    # Known, and of no meaning for inference.
+    "architectures", "model_type", "transformers_version", "torch_dtype", "dtype",
+    "tie_audio_embeddings", "semantic_codebook_factor", "codebook_weight",
+    "text_loss_multiplier", "audio_loss_multiplier",
+    "dither", "dropout", "dropout_pre_encoder", "dropout_emb", "dropout_att",
+    "reduction_position", "reduction_factor", "untie_biases", "pos_emb_max_len",
+    "_name_or_path", "block_mlp_init_scale", "block_out_init_scale", "block_use_swiglu",
+    "block_use_xavier_init", "conv_use_xavier_init", "initializer_range", "use_cache",
+    "use_pos_enc", "bos_token_id", "pad_token_id", "tie_word_embeddings", "tie_embedding",
+    "disable_norm_outer_blocks", "layer_scale", "n_q", "input_dimension", "output_dimension",
+    "output_dimensions",
+}  # fmt: skip
+
+TWINS = (
+    # Keys that say the same thing; the first is the one that counts.
+    ("hidden_size", "block_dim", "conv_dim", "conv_dim_out"),
+    ("num_attention_heads", "num_heads"),
+    ("norm_eps", "block_norm_eps"),
+)
+
+DETOKENIZER_DEFAULTS: Section = {
+    # What the reference leaves to its classes when the detokenizer's config is silent.
+    "norm_eps": 1e-5,
+    "rope_theta": 1e6,
+    "conv_bias": False,
+    "conv_L_cache": 3,
+    "block_auto_adjust_ff_dim": True,
+    "block_ffn_dim_multiplier": 1.0,
+    "block_multiple_of": 256,
+    "sliding_window": 30,
+    "output_size": 1282,
+}
+
+DEPTHFORMER = {"heads": 32, "kv_heads": 8, "norm_eps": 1e-5, "rope_theta": 1e6}
+"""Sizes that the reference's `MHA` fixes in code."""
+
+PUBLISHED_MIMI: dict[str, Section] = {
+    # The codec of the published checkpoints; its file carries no sizes.
+    "seanet": {
+        "dimension": 512,
+        "n_filters": 64,
+        "n_residual_layers": 1,
+        "ratios": [8, 6, 5, 4],
+        "kernel_size": 7,
+        "residual_kernel_size": 3,
+        "last_kernel_size": 3,
+        "dilation_base": 2,
+        "compress": 2,
+    },
+    "quantizer": {"bins": 2048, "dimension": 256},
+    "transformer": {
+        "d_model": 512,
+        "num_heads": 8,
+        "num_layers": 8,
+        "dim_feedforward": 2048,
+        "context": 250,
+        "max_period": 10_000,
+    },
+}
+
+CODEC_RATE = 24_000
+FRAME_RATE = 12.5
+
+
+class Reader:
+    """Takes keys out of one section, so that what is left over is known to be unknown."""
+
+    def __init__(self, section: Any, where: str, name: str):
+        if not isinstance(section, dict):
+            raise ConfigError(f"{where}: {name or 'the file'} must be an object")
+        self.left = dict(cast(Section, section))
+        self.where, self.prefix = where, f"{name}." if name else ""
+        for key, value in MUST_BE.get(name, {}).items():
+            found = self.left.pop(key, value)
+            if found != value:
+                raise self.error(f"'{key}' is {found!r}, only {value!r} is supported")
+
+    def error(self, message: str) -> ConfigError:
+        return ConfigError(f"{self.where}: {self.prefix.rstrip('.') or 'config'}: {message}")
+
+    def take(self, key: str, *default: Any) -> Any:
+        """The value of a key that must be there unless a default is given."""
+        if key in self.left:
+            return self.left.pop(key)
+        if default:
+            return default[0]
+        raise ConfigError(f"{self.where}: key '{self.prefix}{key}' is missing")
+
+    def size(self, key: str, *default: Any) -> int:
+        value = self.take(key, *default)
+        if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
+            raise self.error(f"'{key}' must be a positive whole number, not {value!r}")
+        return value
+
+    def done(self) -> None:
+        """Log what nobody asked for."""
+        for key in sorted(self.left.keys() - TRAINING_ONLY):
+            log.warning("%s: unknown key '%s%s' passed over", self.where, self.prefix, key)
+
+
+def read_original_config(folder: Path) -> Section:
+    """`config.json` and its companions as the engine's config, prompts and quantisation aside.
+
+    Raises:
+        ConfigError: a file is missing or unreadable, a key missing, contradictory, unsupported.
+    """
+    where, data = read_json(folder / "config.json")
+    top = Reader(data, where, "")
+    lfm = top.take("lfm")
+    hidden = Reader(lfm, where, "lfm")
+    made: Section = {
+        "codebooks": top.size("codebooks"),
+        "interleaved_n_text": top.size("interleaved_n_text"),
+        "interleaved_n_audio": top.size("interleaved_n_audio"),
+        "max_position_embeddings": hidden.size("max_position_embeddings"),
+        "features": _features(Reader(top.take("preprocessor"), where, "preprocessor")),
+        "conformer": _conformer(Reader(top.take("encoder"), where, "encoder")),
+        "lfm": _lfm2(hidden, sliding_window=0),
+        "depthformer": _depthformer(Reader(top.take("depthformer"), where, "depthformer")),
+    }
+    top.done()
+    mimi, bins = _mimi(folder)
+    made |= {"codebook_size": bins, "mimi": mimi, "detokenizer": _detokenizer(folder)}
+    return made
+
+
+def read_json(path: Path) -> tuple[str, Any]:
+    """A file's name for messages and its decoded content."""
+    try:
+        return str(path), json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: not there; is {path.parent} a checkpoint?") from None
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: not readable as JSON: {error}") from error
+
+
+def _features(section: Reader) -> Section:
+    rate = section.size("sample_rate")
+    made = {
+        "sample_rate": rate,
+        "features": section.size("features"),
+        "n_fft": section.size("n_fft"),
+        "win_length": int(section.take("window_size") * rate),
+        "hop_length": int(section.take("window_stride") * rate),
+    }
+    section.done()
+    return made
+
+
+def _conformer(section: Reader) -> Section:
+    d_model = section.size("d_model")
+    channels = section.take("subsampling_conv_channels")
+    made = {
+        "features": section.size("feat_in"),
+        "n_layers": section.size("n_layers"),
+        "d_model": d_model,
+        "n_heads": section.size("n_heads"),
+        "ff_dim": d_model * section.size("ff_expansion_factor"),
+        "conv_kernel_size": section.size("conv_kernel_size"),
+        "subsampling_factor": section.size("subsampling_factor"),
+        "subsampling_channels": d_model if channels == -1 else channels,
+        "xscaling": section.take("xscaling"),
+    }
+    section.done()
+    return made
+
+
+def _depthformer(section: Reader) -> Section:
+    dim = section.size("dim")
+    made = {
+        "layers": section.size("layers"),
+        "dim": dim,
+        "ff_dim": _adjusted(4 * dim, 1.0, 256),
+        "tie": section.take("tie"),
+        **DEPTHFORMER,
+    }
+    section.done()
+    return made
+
+
+def _adjusted(ff_dim: int, multiplier: float, multiple: int) -> int:
+    """LFM2's SwiGLU width: two thirds, rounded up to a multiple (transformers' `Lfm2MLP`)."""
+    width = int(multiplier * int(2 * ff_dim / 3))
+    return -(-width // multiple) * multiple
+
+
+def _lfm2(section: Reader, sliding_window: int) -> Section:
+    for first, *others in TWINS:
+        values = {key: section.left.pop(key) for key in (first, *others) if key in section.left}
+        if len(set(values.values())) > 1:
+            raise section.error(f"{values} contradict each other")
+        if values:
+            section.left[first] = next(iter(values.values()))
+    made = {
+        "vocab_size": section.size("vocab_size", 0) if sliding_window == 0 else 0,
+        "hidden_size": section.size("hidden_size"),
+        "layer_types": _layer_types(section),
+        "num_attention_heads": section.size("num_attention_heads"),
+        "num_key_value_heads": section.size("num_key_value_heads"),
+        "ff_dim": _ff_dim(section),
+        "conv_kernel_size": section.size("conv_L_cache"),
+        "conv_bias": section.take("conv_bias"),
+        "norm_eps": section.take("norm_eps"),
+        "rope_theta": _rope_theta(section),
+        "sliding_window": sliding_window,
+    }
+    section.left.pop("eos_token_id", None)
+    section.done()
+    return made
+
+
+def _layer_types(section: Reader) -> list[str]:
+    count = section.size("num_hidden_layers")
+    indexes = section.take("full_attn_idxs", None)
+    implied = None
+    if indexes is not None:
+        implied = ["full_attention" if i in indexes else "conv" for i in range(count)]
+    types = section.take("layer_types", implied)
+    if types is None:
+        raise section.error("key 'layer_types' is missing")
+    if len(types) != count:
+        raise section.error(f"{len(types)} layer_types for {count} num_hidden_layers")
+    if implied is not None and types != implied and "sliding_attention" not in types:
+        raise section.error("full_attn_idxs contradicts layer_types")
+    return types
+
+
+def _ff_dim(section: Reader) -> int:
+    given = section.take("intermediate_size", None)
+    width = section.take("block_ff_dim", given)
+    if width is None:
+        raise section.error("key 'block_ff_dim' (or 'intermediate_size') is missing")
+    adjust = section.take("block_auto_adjust_ff_dim")
+    multiplier = section.take("block_ffn_dim_multiplier")
+    multiple = section.size("block_multiple_of")
+    adjusted = _adjusted(width, multiplier, multiple) if adjust else width
+    if given not in (None, width, adjusted):
+        raise section.error(f"intermediate_size {given} contradicts block_ff_dim {width}")
+    return adjusted
+
+
+def _rope_theta(section: Reader) -> float:
+    parameters = cast(Section, section.take("rope_parameters", None) or {})
+    kind = parameters.get("rope_type", "default")
+    if kind != "default":
+        raise section.error(f"rope_type {kind!r} is not supported")
+    nested = parameters.get("rope_theta")
+    theta = section.take("rope_theta", *([] if nested is None else [nested]))
+    if nested is not None and nested != theta:
+        raise section.error(f"rope_theta {theta} contradicts rope_parameters' {nested}")
+    return float(theta)
+
+
+def _mimi(folder: Path) -> tuple[Section | None, int]:
+    """The v1 codec's section, if the folder has it, and how many codes a codebook holds."""
+    if not (folder / MIMI_FILE).exists():
+        return None, PUBLISHED_MIMI["quantizer"]["bins"]
+    where, sizes = f"{folder / MIMI_FILE}", PUBLISHED_MIMI
+    if (folder / "mimi_config.json").exists():
+        where, sizes = read_json(folder / "mimi_config.json")
+    top = Reader(sizes, where, "")
+    seanet = Reader(top.take("seanet"), where, "seanet")
+    transformer = Reader(top.take("transformer"), where, "transformer")
+    quantizer = Reader(top.take("quantizer"), where, "quantizer")
+    made_seanet = {key: seanet.take(key) for key in PUBLISHED_MIMI["seanet"]}
+    hop = 1
+    for ratio in made_seanet["ratios"]:
+        hop *= ratio
+    stride = CODEC_RATE / hop / FRAME_RATE
+    if stride != int(stride):
+        raise seanet.error(f"ratios {made_seanet['ratios']} give no whole steps a frame")
+    made = {
+        "sample_rate": CODEC_RATE,
+        "upsample_stride": int(stride),
+        "seanet": made_seanet,
+        "transformer": {
+            "d_model": transformer.size("d_model"),
+            "num_heads": transformer.size("num_heads"),
+            "num_layers": transformer.size("num_layers"),
+            "ff_dim": transformer.size("dim_feedforward"),
+            "context": transformer.size("context"),
+            "max_period": transformer.take("max_period"),
+        },
+    }
+    bins = quantizer.size("bins")
+    quantizer.size("dimension")
+    for section in (top, seanet, transformer, quantizer):
+        section.done()
+    return made, bins
+
+
+def _detokenizer(folder: Path) -> Section | None:
+    """The v2.5 decoder's section, if the folder has it."""
+    if not (folder / DETOKENIZER_FOLDER).is_dir():
+        return None
+    where, data = read_json(folder / DETOKENIZER_FOLDER / "config.json")
+    if isinstance(data, dict):
+        data = cast(Section, data)
+        rope = {"rope_theta"} if data.get("rope_parameters") else set[str]()
+        data = {k: v for k, v in DETOKENIZER_DEFAULTS.items() if k not in rope} | data
+    section = Reader(data, where, "detokenizer")
+    window = section.size("sliding_window")
+    output_size = section.size("output_size")
+    section.left.pop("vocab_size", None)
+    section.left.pop("max_position_embeddings", None)
+    lfm = _lfm2(section, window)
+    # The reference masks every attention layer to the window, whatever the config calls it.
+    lfm["layer_types"] = [
+        "conv" if kind == "conv" else "sliding_attention" for kind in lfm["layer_types"]
+    ]
+    return {
+        "sample_rate": CODEC_RATE,
+        "upsample_factor": 6,
+        "output_size": output_size,
+        "hop_length": int(CODEC_RATE / FRAME_RATE) // 6,
+        "lfm": lfm,
+    }

@@ -1,0 +1,103 @@
+"""What happens to each tensor of an original checkpoint, as data.
+
+Attribute names of our modules equal the checkpoint's names wherever that is sensible; these
+tables hold the rest, as patterns for original names. `drop`: known and not needed for inference.
+`layout`: how the axes are rearranged for MLX. `rename`: substitutions, applied in order.
+"""
+
+# pyright: reportUnknownMemberType=false, reportMissingTypeStubs=false
+# (MLX's stubs are partial.)
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import mlx.core as mx
+
+__all__ = ["LAYOUTS", "RULES", "Rules"]
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How one part's tensors become ours."""
+
+    drop: tuple[str, ...]
+    rename: tuple[tuple[str, str], ...]
+    layout: tuple[tuple[str, str], ...]
+
+
+RULES = {
+    "model": Rules(
+        drop=(
+            # Buffers that inference rebuilds or never reads.
+            r"codebook_offsets",
+            r"audio_loss_weights",
+            r".*\.num_batches_tracked",
+            r"conformer\.pos_enc\.pe",
+            r".*\.(inv_freq|freqs_cis)",
+            r".*featurizer\.(window|fb)",
+            # The audio embedding's own head: codes are chosen by the depthformer's.
+            r"audio_embedding\.(embedding_norm|to_logits)\.weight",
+        ),
+        rename=(
+            (r"^depth_(linear|embeddings)\.", r"depthformer.depth_\1."),
+            (r"\.operator\.bounded_attention\.", r".operator."),
+            (r"^audio_embedding\.embedding\.", r"audio_embedding."),
+        ),
+        layout=(
+            (r"lfm\.layers\.\d+\.conv\.conv\.weight", "depthwise"),
+            (r"conformer\.layers\.\d+\.conv\.depthwise_conv\.weight", "depthwise"),
+            (r"conformer\.layers\.\d+\.conv\.pointwise_conv[12]\.weight", "pointwise"),
+            (r"conformer\.pre_encode\.conv\.\d+\.weight", "conv2d"),
+        ),
+    ),
+    "mimi": Rules(
+        drop=(
+            # The half that encodes sound.
+            r"(encoder|encoder_transformer|downsample)\..*",
+            r"quantizer\.rvq_(first|rest)\.input_proj\.weight",
+            r"quantizer\..*\._codebook\.(_initialized|inited)",
+        ),
+        rename=(
+            (r"(\.conv\.conv|(\.convtr){2,3})\.(weight|bias)$", r".\3"),
+            (r"^decoder_transformer\.transformer\.", r"decoder_transformer."),
+            (r"^decoder_transformer\.output_projs\.0\.", r"decoder_transformer.output_proj."),
+            # Kyutai's published file, then the reference's own modules.
+            (r"\.self_attn\.in_proj_weight$", r".self_attn.in_proj.weight"),
+            (r"\.self_attn\.(in|out)_projs\.0\.", r".self_attn.\1_proj."),
+            (r"\._codebook\.(embed_sum|embed_avg)$", r"._codebook.embedding_sum"),
+            (r"\._codebook\.cluster_size$", r"._codebook.cluster_usage"),
+        ),
+        layout=(
+            (r"upsample\..*\.weight", "depthwise_halves"),
+            (r"decoder\..*\.convtr\.weight", "transposed"),
+            (r"decoder\..*\.conv\.weight", "conv1d"),
+        ),
+    ),
+    "detokenizer": Rules(
+        drop=(r"lfm\.embed_tokens\.weight", r"istft\.window", r".*\.inv_freq"),
+        rename=(),
+        layout=((r"lfm\.layers\.\d+\.conv\.conv\.weight", "depthwise"),),
+    ),
+}
+
+
+def _transposed(weight: mx.array) -> mx.array:
+    """[in, out, K] -> [K * out, in]: a matmul gives all that an input adds to later samples."""
+    inputs, outputs, taps = weight.shape
+    return weight.transpose(2, 1, 0).reshape(taps * outputs, inputs)
+
+
+def _depthwise_halves(weight: mx.array) -> mx.array:
+    """[D, 1, 2 * stride] -> [2, stride, D]: what an input adds now, and to the step after."""
+    dim, _, taps = weight.shape
+    return weight[:, 0].T.reshape(2, taps // 2, dim)
+
+
+LAYOUTS: dict[str, Callable[[mx.array], mx.array]] = {
+    "depthwise": lambda weight: weight[:, 0].T,  # [D, 1, K] -> [K, D]
+    "depthwise_halves": _depthwise_halves,
+    "pointwise": lambda weight: weight[..., 0],  # [out, in, 1] -> [out, in]
+    "conv1d": lambda weight: weight.transpose(0, 2, 1),  # [out, in, K] -> [out, K, in]
+    "conv2d": lambda weight: weight.transpose(0, 2, 3, 1),  # [out, in, h, w] -> [out, h, w, in]
+    "transposed": _transposed,
+}

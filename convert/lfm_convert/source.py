@@ -1,0 +1,187 @@
+"""Where weights come from: an original checkpoint, or a folder converted at full precision.
+
+Either way the result is a configuration and, for each part, its tensors under our names, not yet
+read from disk.
+"""
+
+# pyright: reportUnknownMemberType=false, reportMissingTypeStubs=false
+# (MLX's stubs are partial.)
+
+import dataclasses
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import mlx.core as mx
+
+from lfm2audio_mlx.config import ModelConfig, parse_config, read_config
+from lfm2audio_mlx.errors import CheckpointError, ConfigError
+from lfm2audio_mlx.text.tokenizer import Tokenizer
+from lfm2audio_mlx.weights import FILES, open_tensors
+from lfm_convert.original import DETOKENIZER_FOLDER, MIMI_FILE, read_json, read_original_config
+from lfm_convert.prompts import PROMPTS
+from lfm_convert.rules import LAYOUTS, RULES
+
+__all__ = ["Source", "open_source"]
+
+Tensors = dict[str, mx.array]
+
+
+@dataclass(frozen=True)
+class Source:
+    """`parts`: "model" and the decoders that the folder holds."""
+
+    folder: Path
+    config: ModelConfig
+    parts: dict[str, Tensors]
+
+
+def open_source(folder: Path, family: str | None) -> Source:
+    """Open a checkpoint; `family` names its prompts (default: by the decoder it has).
+
+    Raises:
+        ConfigError: a configuration is missing or at fault.
+        CheckpointError: a tensor is missing or unknown, or a file damaged.
+    """
+    if not folder.is_dir():
+        raise ConfigError(f"{folder}: no such folder")
+    _, data = read_json(folder / "config.json")
+    if isinstance(data, dict) and "format" in data:
+        return _converted(folder, family)
+    return _original(folder, family)
+
+
+def _converted(folder: Path, family: str | None) -> Source:
+    config = read_config(folder)
+    if config.quantization:
+        raise ConfigError(f"{folder}: is quantised already; convert from full precision")
+    if family:
+        data = dataclasses.asdict(config) | {"prompts": PROMPTS[family]}
+        config = parse_config(json.loads(json.dumps(data)), str(folder))
+    present = {"model": True, "mimi": config.mimi, "detokenizer": config.detokenizer}
+    parts = {part: open_tensors(folder / FILES[part]) for part in FILES if present[part]}
+    return Source(folder, config, parts)
+
+
+def _original(folder: Path, family: str | None) -> Source:
+    sections = read_original_config(folder)
+    _check_tokenizer(folder)
+    if family is None:
+        family = "v2.5" if sections["detokenizer"] else "v1"
+    whole: dict[str, Any] = {
+        "format": 1,
+        "dtype": "float32",
+        "prompts": PROMPTS[family],
+        "quantization": {},
+        **sections,
+    }
+    config = parse_config(whole, str(folder / "config.json"))
+    tied = config.depthformer.tie
+    drop_tied = (r"depth_embeddings\.\d+\.to_logits\.weight",) if tied else ()
+    parts = {"model": _translate("model", _read_main(folder), drop_tied)}
+    if config.mimi:
+        parts["mimi"] = _fold_codebooks(
+            _translate("mimi", open_tensors(folder / MIMI_FILE)), config, folder / MIMI_FILE
+        )
+    if config.detokenizer:
+        path = folder / DETOKENIZER_FOLDER / "model.safetensors"
+        parts["detokenizer"] = _translate("detokenizer", open_tensors(path))
+    return Source(folder, config, parts)
+
+
+def _check_tokenizer(folder: Path) -> None:
+    """The config's end token must be the tokenizer's, and its ids must fit the embedding."""
+    tokenizer = Tokenizer(folder)
+    where, data = read_json(folder / "config.json")
+    lfm = cast(dict[str, Any], data["lfm"])
+    stop = lfm.get("eos_token_id", tokenizer.special.turn_end)
+    if stop != tokenizer.special.turn_end:
+        raise ConfigError(
+            f"{where}: lfm.eos_token_id {stop} is not the tokenizer's <|im_end|>, "
+            f"{tokenizer.special.turn_end}"
+        )
+    if tokenizer.size > lfm["vocab_size"]:
+        raise ConfigError(
+            f"{where}: lfm.vocab_size {lfm['vocab_size']} is less than the tokenizer's "
+            f"{tokenizer.size} ids"
+        )
+
+
+def _read_main(folder: Path) -> Tensors:
+    """The language model's tensors, from one file or from the shards that an index names."""
+    index = folder / "model.safetensors.index.json"
+    if not index.exists():
+        return open_tensors(folder / "model.safetensors")
+    _, data = read_json(index)
+    places: dict[str, str] = data["weight_map"]
+    tensors: Tensors = {}
+    for name in sorted(set(places.values())):
+        tensors |= open_tensors(folder / name)
+    if lost := sorted(places.keys() - tensors.keys()):
+        raise CheckpointError(f"{index}: names tensor '{lost[0]}', which no shard holds")
+    return tensors
+
+
+def _translate(part: str, tensors: Tensors, more_drops: tuple[str, ...] = ()) -> Tensors:
+    """Original names and layouts -> ours; what the rules drop is left out."""
+    rules = RULES[part]
+    made: Tensors = {}
+    for name, tensor in tensors.items():
+        if any(re.fullmatch(pattern, name) for pattern in rules.drop + more_drops):
+            continue
+        for pattern, layout in rules.layout:
+            if re.fullmatch(pattern, name):
+                tensor = _rearrange(tensor, layout, name)
+                break
+        for pattern, replacement in rules.rename:
+            name = re.sub(pattern, replacement, name)
+        made[name] = tensor
+    return made
+
+
+def _rearrange(tensor: mx.array, layout: str, name: str) -> mx.array:
+    try:
+        return LAYOUTS[layout](tensor)
+    except (ValueError, IndexError) as error:
+        raise CheckpointError(f"tensor '{name}' has shape {tensor.shape}: {error}") from error
+
+
+CODEBOOK = "quantizer.rvq_{half}.vq.layers.{index}._codebook.{what}"
+USAGE_FLOOR = 1e-5
+"""Least usage that an entry is divided by (`EuclideanCodebook.epsilon` of the reference)."""
+
+
+def _fold_codebooks(tensors: Tensors, config: ModelConfig, path: Path) -> Tensors:
+    """Split RVQ -> one table: each entry's mean, through its half's output projection.
+
+    The first codebook is the semantic half, the others the acoustic; codebooks that the model
+    does not emit are left out.
+    """
+    rest = {k: v for k, v in tensors.items() if not k.startswith("quantizer.")}
+    unknown = {k for k in tensors.keys() - rest.keys() if "_codebook." not in k}
+    tables: list[mx.array] = []
+    for number in range(config.codebooks):
+        half, index = ("first", 0) if number == 0 else ("rest", number - 1)
+        needed = [
+            CODEBOOK.format(half=half, index=index, what="embedding_sum"),
+            CODEBOOK.format(half=half, index=index, what="cluster_usage"),
+            f"quantizer.rvq_{half}.output_proj.weight",
+        ]
+        for name in needed:
+            if name not in tensors:
+                raise CheckpointError(f"{path}: missing tensor '{name}'")
+        total, usage, projection = (tensors[name].astype(mx.float32) for name in needed)
+        if total.shape[0] != config.codebook_size or usage.shape[0] != config.codebook_size:
+            raise CheckpointError(
+                f"{path}: tensor '{needed[0]}' has {total.shape[0]} entries, the config says "
+                f"{config.codebook_size}"
+            )
+        entries = total / mx.maximum(usage, USAGE_FLOOR)[:, None]
+        tables.append(entries @ projection[..., 0].T)
+        unknown.discard(needed[2])
+    if unknown:
+        raise CheckpointError(f"{path}: unknown tensor '{min(unknown)}'")
+    rest["quantizer.weight"] = mx.concatenate(tables, axis=0)
+    return rest

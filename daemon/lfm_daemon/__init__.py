@@ -1,0 +1,1 @@
+"""The resident service and its client. Nothing here yet: the command runs the engine itself."""

@@ -1,0 +1,190 @@
+"""Sound files to samples and back: any rate and channel count in, mono float32 inside.
+
+Reading is by content, not by name: a flac called .wav is read all the same. Long files are read
+and resampled in blocks, so memory holds the result and little more. Resampling is soxr HQ; the
+reference uses torchaudio's windowed sinc, which differs by 2-4 % near the band edge, so only
+16 kHz recordings give the reference's features to the bit.
+"""
+
+import contextlib
+import io
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import soundfile
+import soxr
+
+from lfm2audio_mlx.errors import AudioError
+
+__all__ = ["SUFFIXES", "AudioSource", "probe", "read_audio", "source_name", "writing"]
+
+AudioSource = str | Path | bytes | tuple[np.ndarray, int]
+"""A file's path, a file's bytes, or samples ([n] or [n, channels], in -1...1) with their rate."""
+
+BLOCK = 1 << 18
+READABLE = "wav, flac, mp3, ogg, opus, aiff"
+SUFFIXES = {".wav", ".flac", ".mp3", ".ogg", ".opus", ".aif", ".aiff", ".m4a", ".caf"}
+"""Endings by which a word on the command line is taken for a sound file's name."""
+
+UNKNOWN_SIZES = {0, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF}
+"""Sizes that programs write into a header when they do not know the length yet."""
+
+
+def source_name(source: AudioSource) -> str:
+    """How messages call a source."""
+    if isinstance(source, str | Path):
+        return str(source)
+    return "audio" if isinstance(source, bytes) else "samples"
+
+
+def probe(path: str | Path) -> None:
+    """Look at a file's header, so that a hopeless one is refused before a model is loaded.
+
+    Raises:
+        AudioError: not there, not readable, no sound file, empty or truncated.
+    """
+    with _opened(path, str(path)):
+        pass
+
+
+def read_audio(source: AudioSource, sample_rate: int) -> np.ndarray:
+    """The sound of `source` as mono float32 samples [n] at `sample_rate`.
+
+    Raises:
+        AudioError: not there, not readable, no sound file, empty, truncated, or not finite.
+    """
+    name = source_name(source)
+    if isinstance(source, tuple):
+        blocks, rate = _array_blocks(*source, name)
+        return _collect(blocks, rate, sample_rate, name)
+    with _opened(source, name) as sound:
+        return _collect(_file_blocks(sound, name), sound.samplerate, sample_rate, name)
+
+
+@contextlib.contextmanager
+def _opened(source: str | Path | bytes, name: str) -> Iterator[soundfile.SoundFile]:
+    """A sound file or its bytes, open for reading; all that goes wrong becomes an AudioError."""
+    with _open(source, name) as data:
+        _check_container(data, name)
+        try:
+            with soundfile.SoundFile(data) as sound:
+                yield sound
+        except soundfile.LibsndfileError as error:
+            raise AudioError(
+                f"{name}: not a sound file that can be read ({READABLE}), or damaged: "
+                f"{error.error_string}"
+            ) from error
+
+
+def _open(source: str | Path | bytes, name: str) -> BinaryIO:
+    if isinstance(source, bytes):
+        data: BinaryIO = io.BytesIO(source)
+    else:
+        path = Path(source)
+        if path.is_dir():
+            raise AudioError(f"{name}: is a folder, not a sound file")
+        try:
+            data = path.open("rb")
+        except FileNotFoundError:
+            raise AudioError(f"{name}: no such file") from None
+        except OSError as error:
+            raise AudioError(f"{name}: cannot be opened: {error.strerror}") from error
+    if not data.read(1):
+        data.close()
+        raise AudioError(f"{name}: is empty")
+    data.seek(0)
+    return data
+
+
+def _check_container(data: BinaryIO, name: str) -> None:
+    """Refuse a wav or aiff that ends before its header says; libsndfile would say nothing."""
+    head = data.read(12)
+    present = data.seek(0, io.SEEK_END)
+    data.seek(0)
+    order = {b"RIFF": "little", b"FORM": "big"}.get(head[:4])
+    if order is None or len(head) < 12:
+        return
+    size = int.from_bytes(head[4:8], "little" if order == "little" else "big")
+    if size not in UNKNOWN_SIZES and size + 8 > present:
+        raise AudioError(
+            f"{name}: truncated: its header promises {size + 8:,} bytes, {present:,} are there"
+        )
+
+
+def _file_blocks(sound: soundfile.SoundFile, name: str) -> Iterator[np.ndarray]:
+    read = 0
+    for block in sound.blocks(BLOCK, dtype="float32", always_2d=True):
+        read += len(block)
+        yield block
+    if read < sound.frames:
+        raise AudioError(f"{name}: truncated: {read:,} of {sound.frames:,} samples are there")
+
+
+def _array_blocks(samples: np.ndarray, rate: int, name: str) -> tuple[Iterator[np.ndarray], int]:
+    if samples.ndim not in (1, 2) or not np.issubdtype(samples.dtype, np.floating):
+        raise AudioError(f"{name}: must be float samples [n] or [n, channels]")
+    if rate <= 0:
+        raise AudioError(f"{name}: sample rate {rate} is not positive")
+    samples = samples.astype(np.float32, copy=False).reshape(len(samples), -1)
+    return (samples[at : at + BLOCK] for at in range(0, len(samples), BLOCK)), rate
+
+
+def _collect(blocks: Iterator[np.ndarray], rate: int, wanted: int, name: str) -> np.ndarray:
+    """Blocks [n, channels] at `rate` -> mono [n] at `wanted`, the channels averaged."""
+    resampler = soxr.ResampleStream(rate, wanted, 1, dtype="float32", quality="HQ")
+    pieces: list[np.ndarray] = []
+    for block in blocks:
+        mono = block.mean(axis=1)
+        # Before resampling, which would smear one NaN over hundreds of samples.
+        if not np.isfinite(mono).all():
+            raise AudioError(f"{name}: holds samples that are not finite (NaN or infinity)")
+        pieces.append(mono if rate == wanted else resampler.resample_chunk(mono))
+    if rate != wanted:
+        pieces.append(resampler.resample_chunk(np.zeros(0, np.float32), last=True))
+    return np.concatenate(pieces) if pieces else np.zeros(0, np.float32)
+
+
+@contextlib.contextmanager
+def writing(path: Path, sample_rate: int) -> Iterator[Callable[[np.ndarray], None]]:
+    """Write mono samples to `path` as they come, in the format of its extension.
+
+    The file appears under its name when all is written; after an error there is none.
+
+    Raises:
+        AudioError: the format is unknown or the folder cannot be written.
+    """
+    kind = path.suffix.lstrip(".").upper()
+    kind = {"AIF": "AIFF", "OPUS": "OGG"}.get(kind, kind)
+    if kind not in soundfile.available_formats():
+        raise AudioError(f"{path}: cannot write {path.suffix or 'a file without extension'}")
+    if not path.parent.is_dir():
+        raise AudioError(f"{path}: the folder {path.parent} does not exist")
+    subtype = "OPUS" if path.suffix.lower() == ".opus" else None
+    try:
+        handle, unfinished = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-")
+    except OSError as error:
+        raise AudioError(f"{path}: cannot be written: {error.strerror}") from error
+    os.close(handle)
+    try:
+        with soundfile.SoundFile(
+            unfinished, "w", sample_rate, channels=1, format=kind, subtype=subtype
+        ) as sound:
+            yield lambda samples: sound.write(np.clip(samples, -1.0, 1.0))
+        os.chmod(unfinished, 0o666 & ~_umask())
+        os.replace(unfinished, path)
+    except soundfile.LibsndfileError as error:
+        raise AudioError(f"{path}: cannot be written: {error.error_string}") from error
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(unfinished)
+
+
+def _umask() -> int:
+    """The process's umask, which can only be read by setting it."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask

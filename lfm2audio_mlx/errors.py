@@ -1,0 +1,45 @@
+"""Everything this project raises on purpose, in one tree:
+
+LfmError
+├── ConfigError      a configuration that is missing, contradictory or not understood
+├── CheckpointError  a weight folder or file that is not what its configuration says
+├── AudioError       a sound that cannot be read, written or used
+├── RequestError     words, a voice or an option that the model cannot serve
+└── ContextError     a conversation that does not fit the model's context
+
+A message names the thing (a file, a key, a tensor), says what is wrong and, where it is not
+obvious, what to do. Messages are one line: a command prints them as they are.
+"""
+
+__all__ = [
+    "AudioError",
+    "CheckpointError",
+    "ConfigError",
+    "ContextError",
+    "LfmError",
+    "RequestError",
+]
+
+
+class LfmError(Exception):
+    """The root: what a caller catches to tell the user one line and go on."""
+
+
+class ConfigError(LfmError):
+    """A configuration is missing, contradictory or not understood."""
+
+
+class CheckpointError(LfmError):
+    """A weight folder or file is not what its configuration says."""
+
+
+class AudioError(LfmError):
+    """A sound cannot be read, written or used."""
+
+
+class RequestError(LfmError):
+    """The request itself is at fault: empty text, an unknown voice, a bad option."""
+
+
+class ContextError(LfmError):
+    """The conversation does not fit the model's context."""

@@ -1,0 +1,1 @@
+"""From a plan of what was said to a stream of tokens: prompt, sampling, decoding."""

@@ -1,0 +1,1 @@
+"""The networks, one architecture a file. State is passed in and handed back, never kept."""

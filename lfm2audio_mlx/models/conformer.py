@@ -1,0 +1,187 @@
+"""FastConformer: log-mel frames to encoder states, an eighth as many.
+
+Rekesh et al. 2023 (https://arxiv.org/abs/2305.05084): depthwise-striding subsampling, then
+Conformer blocks (Gulati et al. 2020, https://arxiv.org/abs/2005.08100) with the relative
+attention of Transformer-XL (Dai et al. 2019, https://arxiv.org/abs/1901.02860, appendix B).
+Reference files: `model/conformer/{encoder,modules,mha,subsampling}.py` of liquid-audio.
+"""
+
+import math
+
+import mlx.core as mx
+import mlx.nn as nn
+
+from lfm2audio_mlx.config import ConformerConfig
+from lfm2audio_mlx.models.layers import DepthwiseConv
+
+__all__ = ["Adapter", "Conformer", "relative_positions"]
+
+
+def relative_positions(length: int, dim: int) -> mx.array:
+    """Sinusoids of the distances length-1 ... -(length-1), interleaved sin and cos.
+
+    Returns [2 * length - 1, dim] float32; base 10,000 as in the reference's `create_pe`.
+    """
+    distances = mx.arange(length - 1, -length, -1).astype(mx.float32)[:, None]
+    rates = mx.exp(mx.arange(0, dim, 2).astype(mx.float32) * -(math.log(10_000.0) / dim))
+    angles = distances * rates
+    return mx.stack([mx.sin(angles), mx.cos(angles)], axis=-1).reshape(2 * length - 1, dim)
+
+
+class Subsampling(nn.Module):
+    """Strided 3 x 3 convolutions over time and frequency, halving both each time."""
+
+    def __init__(self, config: ConformerConfig):
+        super().__init__()
+        channels = config.subsampling_channels
+        stages = int(math.log2(config.subsampling_factor))
+        # Entries of the list keep the reference's numbering, activations included.
+        self.conv: list[nn.Module] = [
+            nn.Conv2d(1, channels, kernel_size=3, stride=2, padding=1),
+            nn.ReLU(),
+        ]
+        for _ in range(stages - 1):
+            self.conv += [
+                nn.Conv2d(channels, channels, kernel_size=3, stride=2, padding=1, groups=channels),
+                nn.Conv2d(channels, channels, kernel_size=1),
+                nn.ReLU(),
+            ]
+        frequencies = config.features
+        for _ in range(stages):
+            frequencies = (frequencies + 1) // 2
+        self.out = nn.Linear(channels * frequencies, config.d_model)
+
+    def __call__(self, x: mx.array) -> mx.array:
+        """x [B, T, features] -> [B, ceil(T / factor), d_model]."""
+        x = x[..., None]
+        for layer in self.conv:
+            x = layer(x)
+        B, T, F, C = x.shape
+        return self.out(x.transpose(0, 1, 3, 2).reshape(B, T, C * F))
+
+
+class RelativeAttention(nn.Module):
+    """Self-attention whose scores add a term for the distance of query and key."""
+
+    def __init__(self, dim: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.linear_q = nn.Linear(dim, dim)
+        self.linear_k = nn.Linear(dim, dim)
+        self.linear_v = nn.Linear(dim, dim)
+        self.linear_out = nn.Linear(dim, dim)
+        self.linear_pos = nn.Linear(dim, dim, bias=False)
+        self.pos_bias_u = mx.zeros((heads, dim // heads))
+        self.pos_bias_v = mx.zeros((heads, dim // heads))
+
+    def __call__(self, x: mx.array, positions: mx.array) -> mx.array:
+        """x [B, T, D], positions [2T - 1, D] -> [B, T, D]."""
+        B, T, D = x.shape
+
+        def split(y: mx.array) -> mx.array:
+            return y.reshape(B, T, self.heads, -1).transpose(0, 2, 1, 3)
+
+        queries = self.linear_q(x).reshape(B, T, self.heads, -1)
+        keys, values = split(self.linear_k(x)), split(self.linear_v(x))
+        distances = self.linear_pos(positions).reshape(2 * T - 1, self.heads, -1)
+        by_content = (queries + self.pos_bias_u).transpose(0, 2, 1, 3)
+        by_distance = (queries + self.pos_bias_v).transpose(0, 2, 1, 3)
+        scale = (D // self.heads) ** -0.5
+        bias = _relative_shift(by_distance @ distances.transpose(1, 2, 0)) * scale
+        y = mx.fast.scaled_dot_product_attention(by_content, keys, values, scale=scale, mask=bias)
+        return self.linear_out(y.transpose(0, 2, 1, 3).reshape(B, T, D))
+
+
+def _relative_shift(scores: mx.array) -> mx.array:
+    """[B, H, T, 2T - 1] by distance -> [B, H, T, T] by key (Transformer-XL, appendix B)."""
+    B, H, T, P = scores.shape
+    scores = mx.pad(scores, [(0, 0), (0, 0), (0, 0), (1, 0)])
+    return scores.reshape(B, H, P + 1, T)[:, :, 1:].reshape(B, H, T, P)[..., :T]
+
+
+class ConvolutionModule(nn.Module):
+    """Pointwise GLU, depthwise convolution over time, batch norm, SiLU, pointwise."""
+
+    def __init__(self, dim: int, kernel_size: int):
+        super().__init__()
+        self.padding = (kernel_size - 1) // 2
+        self.pointwise_conv1 = nn.Linear(dim, 2 * dim)
+        self.depthwise_conv = DepthwiseConv(dim, kernel_size, bias=True)
+        self.batch_norm = nn.BatchNorm(dim)
+        self.pointwise_conv2 = nn.Linear(dim, dim)
+
+    def __call__(self, x: mx.array) -> mx.array:
+        x = nn.glu(self.pointwise_conv1(x))
+        x = self.depthwise_conv(mx.pad(x, [(0, 0), (self.padding, self.padding), (0, 0)]))
+        return self.pointwise_conv2(nn.silu(self.batch_norm(x)))
+
+
+class FeedForward(nn.Module):
+    def __init__(self, dim: int, ff_dim: int):
+        super().__init__()
+        self.linear1 = nn.Linear(dim, ff_dim)
+        self.linear2 = nn.Linear(ff_dim, dim)
+
+    def __call__(self, x: mx.array) -> mx.array:
+        return self.linear2(nn.silu(self.linear1(x)))
+
+
+class ConformerLayer(nn.Module):
+    """Half feed-forward, attention, convolution, half feed-forward, norm."""
+
+    def __init__(self, config: ConformerConfig):
+        super().__init__()
+        dim = config.d_model
+        self.norm_feed_forward1 = nn.LayerNorm(dim)
+        self.feed_forward1 = FeedForward(dim, config.ff_dim)
+        self.norm_self_att = nn.LayerNorm(dim)
+        self.self_attn = RelativeAttention(dim, config.n_heads)
+        self.norm_conv = nn.LayerNorm(dim)
+        self.conv = ConvolutionModule(dim, config.conv_kernel_size)
+        self.norm_feed_forward2 = nn.LayerNorm(dim)
+        self.feed_forward2 = FeedForward(dim, config.ff_dim)
+        self.norm_out = nn.LayerNorm(dim)
+
+    def __call__(self, x: mx.array, positions: mx.array) -> mx.array:
+        x = x + 0.5 * self.feed_forward1(self.norm_feed_forward1(x))
+        x = x + self.self_attn(self.norm_self_att(x), positions)
+        x = x + self.conv(self.norm_conv(x))
+        x = x + 0.5 * self.feed_forward2(self.norm_feed_forward2(x))
+        return self.norm_out(x)
+
+
+class Conformer(nn.Module):
+    """The whole encoder."""
+
+    def __init__(self, config: ConformerConfig):
+        super().__init__()
+        self.scale = math.sqrt(config.d_model) if config.xscaling else 1.0
+        self.pre_encode = Subsampling(config)
+        self.layers = [ConformerLayer(config) for _ in range(config.n_layers)]
+
+    def __call__(self, features: mx.array) -> mx.array:
+        """Log-mel [B, T, features] -> [B, ceil(T / 8), d_model] (8: the subsampling factor)."""
+        x = self.pre_encode(features) * self.scale
+        _, T, D = x.shape
+        positions = relative_positions(T, D).astype(x.dtype)
+        for layer in self.layers:
+            x = layer(x, positions)
+        return x
+
+
+class Adapter(nn.Module):
+    """Encoder states to backbone embeddings: norm, linear, GELU, linear."""
+
+    def __init__(self, dim: int, hidden: int):
+        super().__init__()
+        self.model = [
+            nn.LayerNorm(dim),
+            nn.Linear(dim, hidden),
+            nn.GELU(),
+            nn.Linear(hidden, hidden),
+        ]
+
+    def __call__(self, x: mx.array) -> mx.array:
+        for layer in self.model:
+            x = layer(x)
+        return x

@@ -1,0 +1,132 @@
+"""The depthformer: one backbone state to the eight codes of an audio frame, coarse to fine.
+
+An RQ-transformer (Lee et al. 2022, https://arxiv.org/abs/2203.01941): for each codebook in turn
+it sees its slice of the projected backbone state plus the embedding of the code just chosen.
+Reference: `_sample_audio_frame` and `model/transformer.py` of liquid-audio.
+"""
+
+from collections.abc import Callable
+
+import mlx.core as mx
+import mlx.nn as nn
+
+from lfm2audio_mlx.config import DepthformerConfig
+from lfm2audio_mlx.models.layers import SwiGLU
+from lfm2audio_mlx.tokens import AUDIO_VOCABULARY, CODEBOOK_SIZE, END_OF_AUDIO
+
+__all__ = ["Choose", "Depthformer"]
+
+Choose = Callable[[mx.array], mx.array]
+"""Picks a code for each row of logits: [B, vocabulary] -> [B]."""
+
+Past = tuple[mx.array, mx.array] | None
+
+
+class DepthAttention(nn.Module):
+    """Causal grouped-query attention, interleaved-pair RoPE counted from the frame's start."""
+
+    def __init__(self, config: DepthformerConfig):
+        super().__init__()
+        self.heads, self.kv_heads = config.heads, config.kv_heads
+        self.head_dim = config.dim // config.heads
+        self.rope_theta = config.rope_theta
+        width = config.dim + 2 * self.kv_heads * self.head_dim
+        self.qkv_proj = nn.Linear(config.dim, width, bias=False)
+        self.out_proj = nn.Linear(config.dim, config.dim, bias=False)
+        self.q_layernorm = nn.RMSNorm(self.head_dim, eps=config.norm_eps)
+        self.k_layernorm = nn.RMSNorm(self.head_dim, eps=config.norm_eps)
+
+    def __call__(self, x: mx.array, past: Past) -> tuple[mx.array, Past]:
+        """x [B, 1, D]."""
+        B, T, D = x.shape
+        qkv = self.qkv_proj(x).reshape(B, T, -1, self.head_dim).transpose(0, 2, 1, 3)
+        queries, keys, values = mx.split(qkv, [self.heads, self.heads + self.kv_heads], axis=1)
+        offset = past[0].shape[2] if past else 0
+        queries = self._rope(self.q_layernorm(queries), offset)
+        keys = self._rope(self.k_layernorm(keys), offset)
+        if past:
+            keys = mx.concatenate([past[0], keys], axis=2)
+            values = mx.concatenate([past[1], values], axis=2)
+        y = mx.fast.scaled_dot_product_attention(queries, keys, values, scale=self.head_dim**-0.5)
+        return self.out_proj(y.transpose(0, 2, 1, 3).reshape(B, T, D)), (keys, values)
+
+    def _rope(self, x: mx.array, offset: int) -> mx.array:
+        return mx.fast.rope(
+            x,
+            self.head_dim,
+            traditional=True,
+            base=self.rope_theta,
+            scale=1.0,
+            offset=offset,
+        )
+
+
+class DepthLayer(nn.Module):
+    def __init__(self, config: DepthformerConfig):
+        super().__init__()
+        self.operator = DepthAttention(config)
+        self.feed_forward = SwiGLU(config.dim, config.ff_dim)
+        self.operator_norm = nn.RMSNorm(config.dim, eps=config.norm_eps)
+        self.ffn_norm = nn.RMSNorm(config.dim, eps=config.norm_eps)
+
+    def __call__(self, x: mx.array, past: Past) -> tuple[mx.array, Past]:
+        h, past = self.operator(self.operator_norm(x), past)
+        x = x + h
+        return x + self.feed_forward(self.ffn_norm(x)), past
+
+
+class CodeEmbedding(nn.Module):
+    """Embeds one codebook's codes and gives its logits, with one table when tied."""
+
+    def __init__(self, config: DepthformerConfig):
+        super().__init__()
+        self.embedding = nn.Embedding(AUDIO_VOCABULARY, config.dim)
+        self.embedding_norm = nn.RMSNorm(config.dim, eps=config.norm_eps)
+        if not config.tie:
+            self.to_logits = nn.Linear(config.dim, AUDIO_VOCABULARY, bias=False)
+
+    def logits(self, x: mx.array) -> mx.array:
+        """[B, D] -> [B, vocabulary]; the norm belongs to the head, not to the embedding."""
+        x = self.embedding_norm(x)
+        return self.to_logits(x) if "to_logits" in self else self.embedding.as_linear(x)
+
+
+class Depthformer(nn.Module):
+    """Projection, layers, and an embedding and head for each codebook."""
+
+    def __init__(self, config: DepthformerConfig, hidden: int, codebooks: int, codebook_size: int):
+        super().__init__()
+        self.codebooks, self.codebook_size = codebooks, codebook_size
+        self.depth_linear = nn.Linear(hidden, codebooks * config.dim)
+        self.layers = [DepthLayer(config) for _ in range(config.layers)]
+        self.depth_embeddings = [CodeEmbedding(config) for _ in range(codebooks)]
+
+    def __call__(self, hidden: mx.array, choose: Choose) -> mx.array:
+        """The codes of one frame: hidden [B, hidden] -> [B, codebooks].
+
+        Only what the decoder can voice is offered, and in codebook 0 the end of the audio.
+        """
+        B = hidden.shape[0]
+        inputs = self.depth_linear(hidden).reshape(B, self.codebooks, 1, -1)
+        past: list[Past] = [None] * len(self.layers)
+        codes: list[mx.array] = []
+        embedded = mx.zeros_like(inputs[:, 0])
+        for i, codebook in enumerate(self.depth_embeddings):
+            x = inputs[:, i] + embedded
+            for n, layer in enumerate(self.layers):
+                x, past[n] = layer(x, past[n])
+            logits = codebook.logits(x[:, 0])
+            code = self._choose_code(logits, choose) if i else self._choose_first(logits, choose)
+            codes.append(code)
+            embedded = codebook.embedding(code)[:, None]
+        return mx.stack(codes, axis=1)
+
+    def _choose_code(self, logits: mx.array, choose: Choose) -> mx.array:
+        return choose(logits[:, : self.codebook_size])
+
+    def _choose_first(self, logits: mx.array, choose: Choose) -> mx.array:
+        if self.codebook_size == CODEBOOK_SIZE:
+            return choose(logits)
+        offered = [logits[:, : self.codebook_size], logits[:, END_OF_AUDIO:]]
+        code = choose(mx.concatenate(offered, axis=1))
+        return mx.where(code == self.codebook_size, END_OF_AUDIO, code)

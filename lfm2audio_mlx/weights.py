@@ -1,0 +1,134 @@
+"""Open a converted folder: check everything, then build, quantise as recorded, load strictly.
+
+Names and shapes are compared with what the configuration builds before any weight is read, so a
+wrong folder is refused in a moment, and every tensor at fault is named.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import mlx.core as mx
+import mlx.nn as nn
+from mlx.utils import tree_flatten
+from safetensors import SafetensorError, safe_open
+
+from lfm2audio_mlx.config import ModelConfig, QuantizationConfig, read_config
+from lfm2audio_mlx.errors import CheckpointError
+from lfm2audio_mlx.models.codec import Codec
+from lfm2audio_mlx.models.detokenizer import Detokenizer
+from lfm2audio_mlx.models.lfm2_audio import Lfm2Audio
+from lfm2audio_mlx.models.mimi import Mimi
+
+__all__ = ["EMBEDDED", "FILES", "Checkpoint", "build", "fill", "load", "open_tensors", "quantize"]
+
+EMBEDDED = Path(__file__).parent / "nano"
+"""The tiny checkpoint that ships with the package."""
+
+FILES = {
+    "model": "model.safetensors",
+    "mimi": "mimi.safetensors",
+    "detokenizer": "detokenizer.safetensors",
+}
+"""Weight file of each part of a converted folder."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A loaded model and the decoder it speaks through."""
+
+    config: ModelConfig
+    model: Lfm2Audio
+    codec: Codec
+
+
+def load(folder: Path, dtype: str | None = None) -> Checkpoint:
+    """Load a converted folder.
+
+    Where both decoders are there it speaks through the detokenizer, as LFM2.5 does. `dtype`
+    overrides the stored type of all that is not quantised (parity with the reference wants
+    "float32"). Without it MLX's CPU backend gets float32, which is the only type it is
+    fast in, and a GPU what is stored.
+
+    Raises:
+        ConfigError: `config.json` is at fault.
+        CheckpointError: a weight file is missing or damaged, or does not fit the config.
+    """
+    config = read_config(folder)
+    if dtype is None:
+        dtype = config.dtype if mx.default_device() == mx.Device(mx.gpu) else "float32"
+    decoder = "detokenizer" if config.detokenizer else "mimi"
+    modules = {part: build(config, part) for part in ("model", decoder)}
+    for part, module in modules.items():
+        quantize(module, part, config.quantization)
+        path = folder / FILES[part]
+        fill(module, open_tensors(path), str(path))
+        module.set_dtype(getattr(mx, dtype))
+        module.eval()
+        mx.eval(module.parameters())
+    model, codec = modules["model"], modules[decoder]
+    assert isinstance(model, Lfm2Audio) and isinstance(codec, Mimi | Detokenizer)
+    return Checkpoint(config, model, codec)
+
+
+def build(config: ModelConfig, part: str) -> nn.Module:
+    """The network of one part ("model", "mimi" or "detokenizer"), with untrained weights."""
+    if part == "mimi" and config.mimi:
+        return Mimi(config.mimi, config.codebooks, config.codebook_size)
+    if part == "detokenizer" and config.detokenizer:
+        return Detokenizer(config.detokenizer, config.codebooks, config.codebook_size)
+    return Lfm2Audio(config)
+
+
+def quantize(module: nn.Module, part: str, record: dict[str, QuantizationConfig]) -> None:
+    """Turn the layers that `record` names ("part.path.of.layer") into quantised ones."""
+
+    def plan(path: str, layer: nn.Module) -> bool | dict[str, int]:
+        entry = record.get(f"{part}.{path}")
+        return {"bits": entry.bits, "group_size": entry.group_size} if entry else False
+
+    nn.quantize(module, class_predicate=plan)
+
+
+def open_tensors(path: Path) -> dict[str, mx.array]:
+    """The tensors of a safetensors file, not yet read from disk.
+
+    Raises:
+        CheckpointError: the file is missing, truncated or no safetensors file.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"{path}: not there")
+    try:
+        # The library checks lengths and offsets; MLX trusts them.
+        with safe_open(path, framework="numpy"):
+            pass
+        return cast(dict[str, mx.array], mx.load(str(path)))
+    except (SafetensorError, OSError, RuntimeError) as error:
+        raise CheckpointError(f"{path}: damaged or no safetensors file: {error}") from error
+
+
+def fill(module: nn.Module, tensors: dict[str, mx.array], where: str) -> None:
+    """Give a built network its weights, strict about every name and shape.
+
+    Raises:
+        CheckpointError: a tensor is missing, unknown or misshapen; each is named.
+    """
+    wanted = cast(dict[str, mx.array], dict(tree_flatten(module.parameters())))
+    if missing := sorted(wanted.keys() - tensors.keys()):
+        raise CheckpointError(f"{where}: missing {_list(missing)}")
+    if unknown := sorted(tensors.keys() - wanted.keys()):
+        raise CheckpointError(f"{where}: unknown {_list(unknown)}")
+    for name, tensor in tensors.items():
+        if tensor.shape != wanted[name].shape:
+            raise CheckpointError(
+                f"{where}: tensor '{name}' has shape {tensor.shape}, the config makes it "
+                f"{wanted[name].shape}"
+            )
+    module.load_weights(list(tensors.items()), strict=True)
+
+
+def _list(names: list[str]) -> str:
+    """tensors 'a', 'b' and 3 more."""
+    shown = ", ".join(f"'{name}'" for name in names[:4])
+    more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+    return f"tensor{'s' if len(names) > 1 else ''} {shown}{more}"
