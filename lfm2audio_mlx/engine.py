@@ -114,7 +114,7 @@ class Engine:
         features = self.config.features
         samples = read_audio(audio, features.sample_rate)
         check_speech(samples, features, source_name(audio))
-        mel = log_mel(samples, features)
+        mel = mx.array(log_mel(samples, features))
         return AudioClip(mel, -(-mel.shape[0] // self.config.conformer.subsampling_factor))
 
     def transcribe(
@@ -312,6 +312,10 @@ class Chat:
             AudioError: a recording is at fault.
             ContextError: the conversation has become too long.
         """
+        return self._engine._render(self.events(*parts, max_tokens=max_tokens))
+
+    def events(self, *parts: Part, max_tokens: int = 1024) -> Iterator[Event]:
+        """The same as tokens and frames of codes, neither decoded."""
         engine = self._engine
         if not any(not isinstance(part, str) or part.strip() for part in parts):
             raise RequestError("there is nothing to answer: the question is empty")
@@ -322,8 +326,7 @@ class Chat:
         self.cursor.extend(segments)
         self._answered = True
         self._key, now = mx.random.split(self._key)
-        events = engine._generate(self.cursor, self._mode, self._text, self._audio, max_tokens, now)
-        return engine._render(events)
+        return engine._generate(self.cursor, self._mode, self._text, self._audio, max_tokens, now)
 
 
 def _key(seed: int | None) -> mx.array:

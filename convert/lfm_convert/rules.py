@@ -75,7 +75,7 @@ RULES = {
     ),
     "detokenizer": Rules(
         drop=(r"lfm\.embed_tokens\.weight", r"istft\.window", r".*\.inv_freq"),
-        rename=(),
+        rename=((r"^emb\.emb\.", r"emb."),),
         layout=((r"lfm\.layers\.\d+\.conv\.conv\.weight", "depthwise"),),
     ),
 }
