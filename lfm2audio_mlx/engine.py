@@ -15,7 +15,7 @@ import numpy as np
 
 from lfm2audio_mlx.audio.features import check_speech, log_mel
 from lfm2audio_mlx.audio.files import AudioSource, read_audio, source_name
-from lfm2audio_mlx.errors import RequestError
+from lfm2audio_mlx.errors import ContextError, RequestError
 from lfm2audio_mlx.generation.decode import (
     AudioFrame,
     Cursor,
@@ -110,12 +110,19 @@ class Engine:
 
         Raises:
             AudioError: it cannot be read, or is too short or not finite.
+            ContextError: it alone is longer than the context.
         """
-        features = self.config.features
+        features, name = self.config.features, source_name(audio)
         samples = read_audio(audio, features.sample_rate)
-        check_speech(samples, features, source_name(audio))
-        mel = mx.array(log_mel(samples, features))
-        return AudioClip(mel, -(-mel.shape[0] // self.config.conformer.subsampling_factor))
+        check_speech(samples, features, name)
+        frames = samples.size // features.hop_length + 1
+        positions = -(-frames // self.config.conformer.subsampling_factor)
+        if positions >= self.context:
+            raise ContextError(
+                f"{name}: {samples.size / features.sample_rate:,.0f} s of sound take {positions:,} "
+                f"positions, the model's context holds {self.context:,}: cut it into pieces"
+            )
+        return AudioClip(mx.array(log_mel(samples, features)), positions)
 
     def transcribe(
         self, audio: AudioSource, *, prompt: str | None = None, max_tokens: int | None = None

@@ -63,8 +63,3 @@ def main() -> None:
     except LfmError as error:
         print(f"lfm: {error}", file=sys.stderr)
         sys.exit(1)
-    except BrokenPipeError:
-        # The reader of a pipe went away, as `head` does. Nothing is wrong, and nothing more
-        # can be said; without stdout Python must not try to flush it at exit.
-        sys.stdout = None
-        sys.exit(0)

@@ -84,11 +84,10 @@ def _open(source: str | Path | bytes, name: str) -> BinaryIO:
     if isinstance(source, bytes):
         data: BinaryIO = io.BytesIO(source)
     else:
-        path = Path(source)
-        if path.is_dir():
-            raise AudioError(f"{name}: is a folder, not a sound file")
         try:
-            data = path.open("rb")
+            data = Path(source).open("rb")  # noqa: SIM115 - the caller closes it
+        except IsADirectoryError:
+            raise AudioError(f"{name}: is a folder, not a sound file") from None
         except FileNotFoundError:
             raise AudioError(f"{name}: no such file") from None
         except OSError as error:

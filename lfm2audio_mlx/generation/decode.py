@@ -5,7 +5,7 @@ until its end, then words again. Interleaved: so many words, so many frames, in 
 Reference: `generate_sequential` and `generate_interleaved` of liquid-audio.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -170,7 +170,7 @@ def generate(
     audio: Sampling,
     max_tokens: int,
     key: mx.array,
-) -> Iterator[Event]:
+) -> Generator[Event, None, None]:
     """Answer from where `cursor` stands; it moves along and may be left at any event.
 
     Yields at most `max_tokens` words and frames, then one `EndOfTurn`. The ending token itself

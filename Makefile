@@ -1,0 +1,76 @@
+# Two commands do all the set-up: `make demo` and `make test`. Both need Python 3.11 or newer.
+# uv is used when it is there, a plain venv otherwise.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+# The first Python that runs and is new enough (a name on PATH may be an empty promise).
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+
+VENV := .venv
+BIN := $(VENV)/bin
+
+# MLX's Linux wheel multiplies matrices with the reference BLAS; Debian's OpenBLAS, where it is
+# installed, does it 50 times faster. `apt install libopenblas0-pthread`.
+OPENBLAS := $(firstword $(wildcard /usr/lib/*/openblas-pthread/libopenblas.so.0))
+ifeq ($(shell uname -s),Linux)
+RUN := $(if $(OPENBLAS),LD_PRELOAD=$(OPENBLAS)) $(BIN)/
+BLAS_NOTE := $(if $(OPENBLAS),,@echo "OpenBLAS is not installed: matrix products will be slow (apt install libopenblas0-pthread)")
+else
+RUN := $(BIN)/
+endif
+
+help: ## what there is
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+demo: $(VENV)/demo ## hear, speak and answer, with the embedded checkpoint
+	$(BLAS_NOTE)
+	@$(RUN)python scripts/demo.py
+
+test: $(VENV)/test ## run the tests
+	$(BLAS_NOTE)
+	$(RUN)pytest
+
+parity: $(VENV)/test ## compare every stage with the reference's goldens
+	$(BLAS_NOTE)
+	@$(RUN)python tests/reference/parity.py
+
+lint: $(VENV)/dev ## style, types and the import rule
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/lint-imports
+
+format: $(VENV)/dev ## put the style right
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean: ## remove what the other targets made
+	rm -rf $(VENV) dist build demo/*.wav .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+
+# What is installed is recorded in a file beside it, and installed again when pyproject changes.
+$(VENV)/demo: pyproject.toml | $(VENV)/made
+	$(call install,-e .)
+	@touch $@
+
+$(VENV)/test: pyproject.toml | $(VENV)/made
+	$(call install,-e . --group test)
+	@touch $@
+
+$(VENV)/dev: pyproject.toml | $(VENV)/made
+	$(call install,-e . --group dev)
+	@touch $@
+
+$(VENV)/made:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed, and none was found"; exit 1; }
+	@if command -v uv >/dev/null; then uv venv --quiet --python $(PYTHON) $(VENV); else \
+		$(PYTHON) -m venv $(VENV) || { echo "on Debian: apt install python3-venv"; exit 1; }; \
+		$(BIN)/python -m pip install --quiet --upgrade pip; fi
+	@touch $@
+
+install = @if command -v uv >/dev/null; then \
+	uv pip install --quiet --python $(BIN)/python $(1); else \
+	$(BIN)/python -m pip install --quiet $(1); fi
+
+.PHONY: help demo test parity lint format clean

@@ -1,0 +1,257 @@
+"""The commands do their jobs, and bad input gets one line, a failing exit code, nothing else."""
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from lfm2audio_mlx.weights import EMBEDDED
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def one_line(result: subprocess.CompletedProcess[str], *parts: str) -> None:
+    """A failure as it should be: one line on stderr that has all of `parts`, and no more."""
+    assert result.returncode == 1, result.stderr
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("lfm: ")
+    for part in parts:
+        assert part in line
+    assert "Traceback" not in result.stderr
+
+
+# transcribe
+
+
+def test_a_recording_is_printed_as_one_line(lfm: Run, transcripts: dict[Path, str]):
+    path, text = next(iter(transcripts.items()))
+    result = lfm("transcribe", path)
+    assert (result.returncode, result.stdout, result.stderr) == (0, f"{text}\n", "")
+
+
+def test_several_recordings_are_told_apart(lfm: Run, transcripts: dict[Path, str]):
+    some = list(transcripts.items())[:3]
+    result = lfm("transcribe", *(path for path, _ in some))
+    assert result.stdout.splitlines() == [f"{path}: {text}" for path, text in some]
+
+
+def test_a_bad_file_among_good_ones_is_named_and_the_others_are_done(
+    lfm: Run, transcripts: dict[Path, str]
+):
+    path, text = next(iter(transcripts.items()))
+    result = lfm("transcribe", "missing.wav", path)
+    assert result.stdout == f"{path}: {text}\n"
+    one_line(result, "missing.wav", "no such file")
+
+
+def wav(path: Path, samples: np.ndarray, rate: int = 16_000, subtype: str = "PCM_16") -> Path:
+    soundfile.write(path, samples, rate, subtype=subtype)
+    return path
+
+
+def noise(seconds: float, channels: int = 1) -> np.ndarray:
+    shape = (int(16_000 * seconds), channels)
+    return np.random.default_rng(0).normal(0, 0.1, shape).astype(np.float32)
+
+
+BAD: dict[str, tuple[Callable[[Path], object], str]] = {
+    "empty.wav": (lambda p: p.write_bytes(b""), "is empty"),
+    "text.wav": (lambda p: p.write_text("not a sound"), "not a sound file"),
+    "short.wav": (lambda p: wav(p, noise(0.01)), "10.0 ms of sound, too short"),
+    "silent.wav": (lambda p: wav(p, noise(0)), "too short"),
+    "nan.wav": (lambda p: wav(p, noise(1) * np.nan, subtype="FLOAT"), "not finite"),
+    "inf.wav": (lambda p: wav(p, noise(1) * np.inf, subtype="FLOAT"), "not finite"),
+    "cut.wav": (lambda p: wav(p, noise(1)).write_bytes(p.read_bytes()[:9000]), "truncated"),
+    "folder.wav": (lambda p: p.mkdir(), "is a folder"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_recording_gets_one_line(lfm: Run, tmp_path: Path, name: str):
+    make, message = BAD[name]
+    make(tmp_path / name)
+    for command in (["transcribe", name], ["chat", "--once", name, "-o", "out.wav"]):
+        result = lfm(*command)
+        one_line(result, name, message)
+        assert result.stdout == ""
+        assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("name", ["a.wav/inside.wav", "x" * 300 + ".wav"])
+def test_an_unreadable_recording_gets_one_line(lfm: Run, tmp_path: Path, name: str):
+    wav(tmp_path / "a.wav", noise(1))
+    one_line(lfm("transcribe", name), name, "cannot be opened")
+
+
+@pytest.mark.parametrize(
+    ("rate", "channels"), [(192_000, 1), (48_000, 2), (16_000, 8), (22_050, 1)]
+)
+def test_any_rate_and_number_of_channels_is_heard(
+    lfm: Run, tmp_path: Path, transcripts: dict[Path, str], rate: int, channels: int
+):
+    """A recorder's file is no bad input: channels are averaged, the rate is changed."""
+    import soxr
+
+    path, text = next(iter(transcripts.items()))
+    samples, original = soundfile.read(path, dtype="float32")
+    resampled = soxr.resample(samples, original, rate)
+    wav(tmp_path / "odd.wav", np.tile(resampled[:, None], (1, channels)), rate)
+    result = lfm("transcribe", "odd.wav")
+    assert (result.returncode, result.stdout) == (0, f"{text}\n")
+
+
+def test_the_name_of_a_file_does_not_matter(lfm: Run, tmp_path: Path, transcripts: dict[Path, str]):
+    path, text = next((p, t) for p, t in transcripts.items() if p.suffix == ".flac")
+    (tmp_path / "misnamed.wav").write_bytes(path.read_bytes())
+    assert lfm("transcribe", "misnamed.wav").stdout == f"{text}\n"
+
+
+# models
+
+
+def test_a_folder_that_is_no_model_gets_one_line(
+    lfm: Run, tmp_path: Path, transcripts: dict[Path, str]
+):
+    (tmp_path / "nothing").mkdir()
+    path = next(iter(transcripts))
+    one_line(lfm("transcribe", path, "--model", "nothing"), "nothing/config.json", "lfm convert")
+    one_line(lfm("say", "hello", "-o", "a.wav", "--model", "nothing"), "nothing/config.json")
+    assert not (tmp_path / "a.wav").exists()
+
+
+def test_an_original_checkpoint_is_told_to_be_converted(
+    lfm: Run, originals: dict[str, Path], transcripts: dict[Path, str]
+):
+    result = lfm("transcribe", next(iter(transcripts)), "--model", originals["v1"])
+    one_line(result, "config.json", "lfm convert SRC DST")
+
+
+def test_a_damaged_weight_file_is_named(
+    lfm: Run, copy_of: Callable[[Path], Path], transcripts: dict[Path, str]
+):
+    folder = copy_of(EMBEDDED)
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    result = lfm("transcribe", next(iter(transcripts)), "--model", folder)
+    one_line(result, "model.safetensors", "damaged")
+
+
+# say
+
+
+@pytest.mark.parametrize("name", ["out.wav", "out.flac"])
+def test_a_sentence_is_spoken_into_a_file(lfm: Run, tmp_path: Path, name: str):
+    result = lfm("say", "turn", "on", "the", "light", "-o", name, "--seed", 1)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+    samples, rate = soundfile.read(tmp_path / name)
+    assert rate == 24_000
+    assert 0.5 < len(samples) / rate < 10
+    assert samples.std() > 0.01
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        ((" ", "-o", "a.wav"), ["empty"]),
+        (("hello", "-o", "a.xyz"), ["a.xyz", "cannot write"]),
+        (("hello", "-o", "no/a.wav"), ["no/a.wav", "does not exist"]),
+        (("hello", "-o", "a.wav", "-v", "nobody"), ["nobody", "us-male"]),
+    ],
+)
+def test_what_cannot_be_said_gets_one_line(
+    lfm: Run, tmp_path: Path, arguments: tuple[str, ...], parts: list[str]
+):
+    one_line(lfm("say", *arguments), *parts)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interrupt_leaves_no_file(tmp_path: Path):
+    command = [sys.executable, "-m", "lfm_cli", "say", "one two three " * 60, "-o", "a.wav"]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.iterdir()) and time.monotonic() < deadline:
+        time.sleep(0.001)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    assert list(tmp_path.iterdir()) == []
+
+
+# chat
+
+
+def test_a_spoken_question_is_answered(lfm: Run, tmp_path: Path, transcripts: dict[Path, str]):
+    question = next(path for path in transcripts if path.stem == "seen_04")
+    result = lfm("chat", "--once", question, "-o", "answer.wav", "--seed", 1)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout == "timer set for twenty one minutes\n"
+    assert soundfile.info(tmp_path / "answer.wav").duration > 1
+
+
+def test_a_written_question_needs_no_loudspeaker(lfm: Run):
+    result = lfm("chat", "--once", "what time is it", "--no-audio")
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_a_question_that_looks_like_a_file_must_be_one(lfm: Run):
+    one_line(lfm("chat", "--once", "question.wav", "--no-audio"), "question.wav", "no such file")
+
+
+# convert
+
+
+@pytest.mark.parametrize("bits", [4, 32])
+def test_a_converted_checkpoint_hears_and_speaks(
+    lfm: Run, tmp_path: Path, transcripts: dict[Path, str], bits: int
+):
+    result = lfm("convert", EMBEDDED, "model", "--bits", bits)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith("model: ")
+    path, text = next(iter(transcripts.items()))
+    assert lfm("transcribe", path, "--model", "model").stdout == f"{text}\n"
+    assert lfm("say", "hello", "-o", "a.wav", "--model", "model").returncode == 0
+    assert soundfile.info(tmp_path / "a.wav").frames > 0
+
+
+def test_a_checkpoint_that_is_none_gets_one_line(lfm: Run, tmp_path: Path):
+    one_line(lfm("convert", "nothing", "model"), "nothing", "no such folder")
+    (tmp_path / "empty").mkdir()
+    one_line(lfm("convert", "empty", "model"), "empty/config.json", "not there")
+    one_line(lfm("convert", EMBEDDED, "empty"), "empty", "exists already")
+    assert [path.name for path in tmp_path.iterdir()] == ["empty"]
+
+
+# usage
+
+
+def test_wrong_usage_exits_with_2(lfm: Run):
+    for arguments in (["transcribe"], ["say"], ["chat"], ["convert", "a"], ["nonsense"]):
+        assert lfm(*arguments).returncode == 2
+
+
+@pytest.mark.parametrize("command", ["transcribe", "say", "chat", "convert"])
+def test_help_has_an_example(lfm: Run, command: str):
+    result = lfm(command, "--help")
+    assert result.returncode == 0
+    assert f"Example: lfm {command}" in result.stdout
+
+
+def test_a_reader_that_goes_away_gets_no_traceback(transcripts: dict[Path, str]):
+    files = " ".join(str(path) for path in list(transcripts)[:3])
+    shell = f"{sys.executable} -m lfm_cli transcribe {files} | true"
+    result = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, timeout=120)
+    assert result.stderr == ""
+
+
+def test_starting_up_loads_neither_mlx_nor_numpy(tmp_path: Path):
+    heavy = "[name for name in ('mlx', 'numpy', 'soundfile') if name in sys.modules]"
+    code = f"import sys, lfm_cli.app; print({heavy})"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.stdout == "[]\n", result.stderr

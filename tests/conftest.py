@@ -1,0 +1,60 @@
+"""Fixtures that many tests share: tiny checkpoints written once, loaded once."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import checkpoints
+from lfm2audio_mlx.engine import Engine
+from lfm_convert.convert import convert
+
+DATA = Path(__file__).parent / "data"
+RECORDINGS = DATA / "recordings"
+
+
+@pytest.fixture(scope="session")
+def transcripts() -> dict[Path, str]:
+    """The held-out recordings and what they say."""
+    entries = json.loads((RECORDINGS / "transcripts.json").read_text("utf-8"))
+    return {RECORDINGS / entry["file"]: entry["text"] for entry in entries}
+
+
+@pytest.fixture(scope="session")
+def nano() -> Engine:
+    """The embedded checkpoint in float32; do not change it."""
+    return Engine.load(dtype="float32")
+
+
+@pytest.fixture(scope="session")
+def originals(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Random checkpoints in the original layout, by name; read only."""
+    folders = {name: tmp_path_factory.mktemp("original") / name for name in checkpoints.NAMES}
+    for name, folder in folders.items():
+        checkpoints.write_checkpoint(name, folder, DATA / "tokenizer")
+    return folders
+
+
+@pytest.fixture(scope="session")
+def converted(originals: dict[str, Path], tmp_path_factory: pytest.TempPathFactory):
+    """The same, converted in float32; read only."""
+    place = tmp_path_factory.mktemp("converted")
+    return {name: convert(folder, place / name, "32") for name, folder in originals.items()}
+
+
+@pytest.fixture(scope="session")
+def engines(converted: dict[str, Path]) -> dict[str, Engine]:
+    """And loaded; do not change them."""
+    return {name: Engine.load(folder) for name, folder in converted.items()}
+
+
+@pytest.fixture
+def copy_of(tmp_path: Path) -> Callable[[Path], Path]:
+    """Copies a checkpoint folder to where a test may damage it."""
+
+    def copy(folder: Path) -> Path:
+        return Path(shutil.copytree(folder, tmp_path / f"copy-of-{folder.name}"))
+
+    return copy

@@ -1,0 +1,83 @@
+"""Caches are values: appending gives what concatenation would, and old states stay as they were."""
+
+import mlx.core as mx
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lfm2audio_mlx.models.cache import GROWTH, KVCache, WindowCache, push_tail
+
+sizes = st.lists(st.integers(1, 300), min_size=1, max_size=5)
+
+
+def random_keys(length: int, seed: int = 0) -> tuple[mx.array, mx.array]:
+    shape = (1, 2, length, 4)
+    keys = mx.random.split(mx.random.key(seed))
+    return mx.random.normal(shape, key=keys[0]), mx.random.normal(shape, key=keys[1])
+
+
+def pieces(sizes: list[int], keys: mx.array, values: mx.array):
+    start = 0
+    for size in sizes:
+        yield keys[:, :, start : start + size], values[:, :, start : start + size]
+        start += size
+
+
+@given(sizes)
+@settings(max_examples=25, deadline=None)
+def test_appending_is_concatenation_and_grows_in_few_steps(sizes: list[int]):
+    keys, values = random_keys(sum(sizes))
+    cache: KVCache | None = None
+    for new_keys, new_values in pieces(sizes, keys, values):
+        cache = KVCache.append(cache, new_keys, new_values)
+        assert cache.keys.shape[2] % GROWTH == 0
+    assert cache is not None
+    filled = cache.filled
+    assert np.array_equal(filled[0], keys)
+    assert np.array_equal(filled[1], values)
+
+
+def test_two_futures_of_one_past_do_not_touch_each_other():
+    keys, values = random_keys(10)
+    past = KVCache.append(None, keys, values)
+    before = np.array(past.keys)
+    one = KVCache.append(past, *random_keys(3, seed=1))
+    other = KVCache.append(past, *random_keys(3, seed=2))
+    mx.eval(one.keys, other.keys)
+    assert np.array_equal(past.keys, before)
+    assert np.array_equal(one.filled[0][:, :, 10:], random_keys(3, seed=1)[0])
+    assert np.array_equal(other.filled[0][:, :, 10:], random_keys(3, seed=2)[0])
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=6), st.integers(1, 12))
+@settings(max_examples=50, deadline=None)
+def test_a_window_shows_each_query_its_last_positions_and_no_other(sizes: list[int], window: int):
+    total = sum(sizes)
+    # The key of position p is p itself, so that what a query sees can be read off.
+    keys = mx.arange(total).astype(mx.float32).reshape(1, 1, total, 1)
+    cache: WindowCache | None = None
+    position = 0
+    for new, _ in pieces(sizes, keys, keys):
+        seen, _, mask, cache = WindowCache.append(cache, new, new, window)
+        for row in range(new.shape[2]):
+            visible = np.array(seen[0, 0, :, 0])[np.array(mask[row])]
+            first = max(0, position - window + 1)
+            assert visible.tolist() == list(range(first, position + 1))
+            position += 1
+        assert cache.offset == position
+        assert cache.keys.shape[2] == min(position, window - 1)
+
+
+@given(st.lists(st.integers(1, 5), min_size=1, max_size=6), st.integers(1, 6))
+@settings(max_examples=50, deadline=None)
+def test_a_tail_is_the_last_inputs_with_silence_before_the_first(sizes: list[int], reach: int):
+    total = sum(sizes)
+    x = mx.arange(1, total + 1).astype(mx.float32).reshape(1, total, 1)
+    tail, start = None, 0
+    for size in sizes:
+        padded, tail = push_tail(tail, x[:, start : start + size], reach)
+        expected = [max(0, p + 1) for p in range(start - reach, start + size)]
+        assert padded[0, :, 0].tolist() == expected
+        start += size
+    assert tail is not None
+    assert tail.shape == (1, reach, 1)

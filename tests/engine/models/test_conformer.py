@@ -1,0 +1,47 @@
+"""Relative positions and the shift that lines them up with keys, against their definition."""
+
+import math
+
+import mlx.core as mx
+import numpy as np
+import pytest
+
+from lfm2audio_mlx.engine import Engine
+from lfm2audio_mlx.models.conformer import _relative_shift, relative_positions
+
+TOLERANCE = 1e-5  # float32
+
+
+def test_positions_are_sinusoids_of_the_distance():
+    length, dim = 5, 6
+    table = np.array(relative_positions(length, dim))
+    for row, distance in enumerate(range(length - 1, -length, -1)):
+        for pair in range(dim // 2):
+            angle = distance * math.exp(-math.log(10_000) * 2 * pair / dim)
+            assert table[row, 2 * pair] == pytest.approx(math.sin(angle), abs=TOLERANCE)
+            assert table[row, 2 * pair + 1] == pytest.approx(math.cos(angle), abs=TOLERANCE)
+
+
+@pytest.mark.parametrize("T", [1, 2, 7])
+def test_the_shift_gives_each_key_the_score_of_its_distance(T: int):
+    scores = mx.random.normal((2, 3, T, 2 * T - 1), key=mx.random.key(0))
+    shifted = np.array(_relative_shift(scores))
+    for query in range(T):
+        for key in range(T):
+            column = (T - 1) - (query - key)
+            assert np.array_equal(shifted[..., query, key], np.array(scores)[..., query, column])
+
+
+@pytest.mark.parametrize("frames", [1, 7, 8, 9, 63, 64, 65])
+def test_eight_frames_make_one_position(engines: dict[str, Engine], frames: int):
+    features = mx.random.normal((1, frames, 128), key=mx.random.key(frames))
+    states = engines["v1"].model.conformer(features)
+    assert states.shape[1] == -(-frames // 8)
+    assert np.isfinite(states).all()
+
+
+def test_clips_in_a_batch_do_not_meet(engines: dict[str, Engine]):
+    features = mx.random.normal((2, 50, 128), key=mx.random.key(1))
+    both = engines["v25"].model.conformer(features)
+    alone = engines["v25"].model.conformer(features[1:])
+    assert np.abs(both[1] - alone[0]).max() < TOLERANCE * np.abs(alone).max()

@@ -1,0 +1,62 @@
+"""Our ways of writing convolutions, beside MLX's own."""
+
+from typing import TypeVar
+
+import mlx.core as mx
+import mlx.nn as nn
+import numpy as np
+import pytest
+from mlx.utils import tree_map
+
+from lfm2audio_mlx.models.layers import DepthwiseConv
+from lfm2audio_mlx.models.mimi import DepthwiseUpsample
+from lfm2audio_mlx.models.seanet import CausalConv, CausalUpsample
+
+Layer = TypeVar("Layer", bound=nn.Module)
+
+TOLERANCE = 1e-5  # float32 sums of a few hundred products in another order
+
+
+def filled(layer: Layer, seed: int) -> Layer:
+    """The layer with random weights."""
+    mx.random.seed(seed)
+    layer.update(tree_map(lambda weight: mx.random.normal(weight.shape), layer.parameters()))
+    return layer
+
+
+@pytest.mark.parametrize("kernel_size", [1, 3, 4, 9])
+def test_depthwise_convolution(kernel_size: int):
+    layer = filled(DepthwiseConv(6, kernel_size, bias=True), 1)
+    x = mx.random.normal((2, 20, 6))
+    theirs = mx.conv1d(x, layer.weight.T[..., None], groups=6) + layer.bias
+    assert np.allclose(layer(x), theirs, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize(("kernel_size", "dilation"), [(7, 1), (3, 2), (1, 1), (3, 1)])
+def test_causal_convolution_sees_only_the_past(kernel_size: int, dilation: int):
+    layer = filled(CausalConv(4, 5, kernel_size, dilation), 2)
+    x = mx.random.normal((1, 16, 4))
+    whole, _ = layer(x, None)
+    changed, _ = layer(mx.concatenate([x[:, :9], x[:, 9:] + 1.0], axis=1), None)
+    assert np.allclose(whole[:, :9], changed[:, :9], atol=TOLERANCE)
+    assert not np.allclose(whole[:, 9], changed[:, 9], atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("stride", [2, 5, 8])
+def test_upsampling_is_a_transposed_convolution(stride: int):
+    layer = filled(CausalUpsample(4, 3, stride), 3)
+    x = mx.random.normal((1, 7, 4))
+    ours, _ = layer(x, None)
+    # [2 * stride * out, in] -> MLX's [out, 2 * stride, in].
+    weight = layer.weight.reshape(2 * stride, 3, 4).transpose(1, 0, 2)
+    theirs = mx.conv_transpose1d(x, weight, stride=stride)[:, : 7 * stride] + layer.bias
+    assert np.allclose(ours, theirs, atol=TOLERANCE)
+
+
+def test_depthwise_upsampling_is_a_grouped_transposed_convolution():
+    layer = filled(DepthwiseUpsample(4, 2), 4)
+    x = mx.random.normal((1, 7, 4))
+    ours, _ = layer(x, None)
+    weight = layer.weight.reshape(4, 4).T[..., None]
+    theirs = mx.conv_transpose1d(x, weight, stride=2, groups=4)[:, :14]
+    assert np.allclose(ours, theirs, atol=TOLERANCE)

@@ -1,0 +1,319 @@
+"""The façade: its three jobs, conversations of many turns, and what it refuses."""
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+import mlx.core as mx
+import numpy as np
+import pytest
+
+import parity
+from lfm2audio_mlx.engine import Chat, Engine, Mode, Sound, Words
+from lfm2audio_mlx.errors import AudioError, ContextError, LfmError, RequestError
+from lfm2audio_mlx.generation.decode import (
+    AudioFrame,
+    Cursor,
+    EndOfTurn,
+    Event,
+    Sequential,
+    TextToken,
+    generate,
+)
+from lfm2audio_mlx.generation.prompt import (
+    AudioClip,
+    AudioCodes,
+    Segment,
+    TextIds,
+    beginning,
+    close_turn,
+    open_turn,
+    turn,
+)
+from lfm2audio_mlx.generation.sampling import GREEDY
+from lfm2audio_mlx.models.lfm2_audio import Lfm2Audio
+
+SHORT, LONG = parity.speech("time"), parity.speech("volume")
+
+
+# Transcription
+
+
+def test_recordings_are_written_down(nano: Engine, transcripts: dict[Path, str]):
+    """29 of the 30, as the reference; which ones is asserted by the parity rows."""
+    heard = {path: nano.transcribe(path) for path in transcripts}
+    assert sum(heard[path].text == text for path, text in transcripts.items()) >= 29
+    assert all(transcript.complete for transcript in heard.values())
+
+
+def test_a_file_its_bytes_and_its_samples_say_the_same(nano: Engine, transcripts: dict[Path, str]):
+    import soundfile
+
+    path = next(iter(transcripts))
+    samples, rate = soundfile.read(path, dtype="float32")
+    heard = [
+        nano.transcribe(source) for source in (path, str(path), path.read_bytes(), (samples, rate))
+    ]
+    assert {transcript.text for transcript in heard} == {transcripts[path]}
+    assert heard[0].duration == pytest.approx(len(samples) / rate, abs=0.01)
+
+
+def test_a_cut_off_text_is_marked(nano: Engine, transcripts: dict[Path, str]):
+    path, text = next(iter(transcripts.items()))
+    transcript = nano.transcribe(path, max_tokens=2)
+    assert not transcript.complete
+    assert text.startswith(transcript.text)
+
+
+def test_silence_is_no_error(nano: Engine):
+    assert isinstance(nano.transcribe((np.zeros(16_000, np.float32), 16_000)).text, str)
+
+
+# Speech
+
+
+def test_speech_streams_and_a_seed_repeats_it(nano: Engine):
+    first = list(nano.say("turn on the kitchen light", seed=3))
+    assert len(first) > 5
+    assert all(piece.sample_rate == 24_000 for piece in first)
+    samples = np.concatenate([piece.samples for piece in first])
+    assert np.isfinite(samples).all()
+    assert samples.std() > 0.01
+    again = np.concatenate([p.samples for p in nano.say("turn on the kitchen light", seed=3)])
+    assert np.array_equal(samples, again)
+    other = np.concatenate([p.samples for p in nano.say("turn on the kitchen light", seed=4)])
+    assert not np.array_equal(samples, other)
+
+
+def test_voices_are_prompts_of_the_checkpoint(nano: Engine, engines: dict[str, Engine]):
+    assert nano.voices == ("us-male", "us-female", "uk-male", "uk-female")
+    assert nano._voice_prompt("uk-female") == "Perform TTS. Use the UK female voice."
+    described = engines["v1"]._voice_prompt("An old man whispers.")
+    assert described == "Perform TTS.\nUse the following voice: An old man whispers."
+
+
+@pytest.mark.parametrize("voice", ["nobody", "An old man whispers.", ""])
+def test_an_unknown_voice_is_refused_at_once(nano: Engine, voice: str):
+    with pytest.raises(RequestError, match="us-male, us-female"):
+        nano.say("hello", voice=voice)
+
+
+@pytest.mark.parametrize("text", ["", "  \n"])
+def test_nothing_to_say_is_refused_at_once(nano: Engine, text: str):
+    with pytest.raises(RequestError, match="empty"):
+        nano.say(text)
+
+
+def test_the_detokenizer_gives_whole_frames_at_the_end(engines: dict[str, Engine]):
+    engine = engines["v25"]
+    frames = [AudioFrame((5, 6, 7, 8, 9, 10, 11, 12))] * 4
+    events: list[Event] = [*frames, EndOfTurn("end")]
+    pieces = [item for item in engine._render(iter(events)) if isinstance(item, Sound)]
+    assert sum(len(piece.samples) for piece in pieces) == 4 * 1920
+
+
+@pytest.mark.parametrize("name", ["v1", "v25"])
+def test_no_frame_is_lost_when_a_limit_ends_the_speech(engines: dict[str, Engine], name: str):
+    """Only a frame of 2048s ends the audio; the last frame before a limit is sound."""
+    chat = engines[name].chat(audio=GREEDY)
+    events = list(chat.events("hello", max_tokens=30))
+    spoken = sum(isinstance(e, AudioFrame) and not e.ends_audio for e in events)
+    sounds = [item for item in engines[name]._render(iter(events)) if isinstance(item, Sound)]
+    assert sum(len(sound.samples) for sound in sounds) == 1920 * spoken
+
+
+# Conversation
+
+
+def answer(chat: Chat, *parts: object, limit: int = 40) -> list[Event]:
+    return list(chat.events(*parts, max_tokens=limit))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["v1", "v25"])
+@pytest.mark.parametrize("question", [["hello"], [SHORT], ["listen to this", SHORT]])
+@pytest.mark.parametrize("mode", ["sequential", "interleaved"])
+def test_words_sound_or_both_go_in_and_words_or_both_come_out(
+    engines: dict[str, Engine], name: str, question: list[str | Path], mode: Mode
+):
+    items = list(engines[name].chat(mode=mode, audio=GREEDY).reply(*question, max_tokens=40))
+    assert any(isinstance(item, Words) for item in items)
+    if mode == "interleaved":
+        assert any(isinstance(item, Sound) for item in items)
+    assert isinstance(items[-1], EndOfTurn)
+
+
+def test_a_spoken_question_is_answered_in_words_and_voice(
+    nano: Engine, transcripts: dict[Path, str]
+):
+    """The embedded checkpoint was trained to confirm what it is asked."""
+    path = next(path for path in transcripts if path.stem == "seen_04")
+    items = list(nano.chat(audio=GREEDY).reply(path))
+    words = "".join(item.text for item in items if isinstance(item, Words))
+    assert words == "timer set for twenty one minutes"
+    seconds = sum(len(item.samples) for item in items if isinstance(item, Sound)) / 24_000
+    assert 1.0 < seconds < 5.0
+    assert items[-1] == EndOfTurn("end")
+
+
+def test_words_and_several_recordings_fit_in_one_turn(engines: dict[str, Engine]):
+    chat = engines["v1"].chat(audio=GREEDY)
+    one = answer(chat, "first", SHORT, "then", LONG)
+    other = answer(engines["v1"].chat(audio=GREEDY), "first", LONG, "then", SHORT)
+    assert one != other
+
+
+def said(events: list[Event]) -> list[Segment]:
+    """Events as they go back in."""
+    segments: list[Segment] = []
+    for event in events:
+        match event:
+            case TextToken(id):
+                segments.append(TextIds((id,)))
+            case AudioFrame(codes):
+                segments.append(AudioCodes((codes,)))
+            case EndOfTurn():
+                pass
+    return segments
+
+
+@pytest.mark.parametrize("name", ["v1", "v25"])
+def test_going_on_equals_a_fresh_prefill_of_the_whole_conversation(
+    engines: dict[str, Engine], name: str
+):
+    engine = engines[name]
+    tokens = engine.tokenizer
+    questions: list[list[str | Path]] = [[SHORT], ["And now?", LONG], ["Thank you."]]
+    chat = engine.chat(audio=GREEDY)
+    history: list[Segment] = [
+        beginning(tokens),
+        *turn(tokens, "system", [engine.config.prompts.chat]),
+    ]
+    for question in questions:
+        continued = answer(chat, *question)
+        heard: list[str | AudioClip] = [
+            part if isinstance(part, str) else engine.listen(part) for part in question
+        ]
+        history += [*turn(tokens, "user", heard), open_turn(tokens, "assistant")]
+        fresh = Cursor(engine.context)
+        fresh.extend(history)
+        anew = list(engine._generate(fresh, "interleaved", GREEDY, GREEDY, 40, mx.random.key(0)))
+        assert anew == continued
+        history += [*said(anew), close_turn(tokens)]
+
+
+def test_the_past_is_never_prefilled_again(
+    engines: dict[str, Engine], monkeypatch: pytest.MonkeyPatch
+):
+    """The backbone sees each position once."""
+    engine, seen = engines["v1"], 0
+    call = type(engine.model.lfm).__call__
+
+    def counting(self, x: mx.array, state=None):  # type: ignore[no-untyped-def]
+        nonlocal seen
+        seen += x.shape[1]
+        return call(self, x, state)
+
+    monkeypatch.setattr(type(engine.model.lfm), "__call__", counting)
+    chat = engine.chat(audio=GREEDY)
+    for question in ("one", "two", "three"):
+        answer(chat, question, limit=10)
+    assert chat.cursor.state is not None
+    assert seen == chat.cursor.state.offset
+
+
+def test_what_the_model_said_before_matters(engines: dict[str, Engine]):
+    """Past speech goes back in as what it was, not as zeros."""
+    engine = engines["v1"]
+    chat = engine.chat(audio=GREEDY)
+    answer(chat, SHORT)
+    continued = answer(chat, "And now?")
+    silent = engine.chat(audio=GREEDY)
+    answer(silent, SHORT)
+    silent.cursor.state = None
+    silent.cursor.pending = []
+    assert answer(silent, "And now?") != continued
+
+
+def test_an_answer_left_half_way_can_be_followed_by_another_question(engines: dict[str, Engine]):
+    chat = engines["v1"].chat(audio=GREEDY)
+    stream: Iterator[Event] = chat.events("hello", max_tokens=40)
+    for _ in range(9):
+        next(stream)
+    position = chat.cursor.position
+    assert answer(chat, "go on", limit=5)[-1] == EndOfTurn("length")
+    assert chat.cursor.position > position
+
+
+@pytest.mark.parametrize("parts", [(), ("",), ("  ", "\n")])
+def test_an_empty_question_is_refused(engines: dict[str, Engine], parts: tuple[str, ...]):
+    with pytest.raises(RequestError, match="empty"):
+        engines["v1"].chat().reply(*parts)
+
+
+def test_a_bad_recording_leaves_the_conversation_as_it_was(
+    engines: dict[str, Engine], tmp_path: Path
+):
+    chat = engines["v1"].chat(audio=GREEDY)
+    answer(chat, "hello")
+    before = chat.cursor.position
+    with pytest.raises(AudioError):
+        chat.reply("listen", tmp_path / "nothing.wav")
+    assert chat.cursor.position == before
+    assert answer(chat, "hello again")
+
+
+# The context
+
+
+def test_the_context_is_that_of_the_published_models(engines: dict[str, Engine]):
+    assert engines["v1"].context == 32_768
+
+
+def test_too_long_a_recording_is_refused_before_any_work(nano: Engine):
+    hour = (np.zeros(16_000 * 60 * 45, np.float32), 16_000)
+    with pytest.raises(ContextError, match=r"positions .* holds 32,768"):
+        nano.transcribe(hour)
+
+
+def test_too_long_a_text_is_refused_before_any_work(nano: Engine):
+    with pytest.raises(ContextError):
+        nano.say("zebra " * 40_000)
+
+
+@pytest.mark.slow
+def test_the_whole_context_can_be_filled(engines: dict[str, Engine]):
+    """Position 32,768 is reached, and there the turn must end. One attention layer of one head:
+    on a CPU the scores of a longer stack take minutes."""
+    engine = engines["v1"]
+    small = dataclasses.replace(
+        engine.config.lfm,
+        hidden_size=32,
+        layer_types=("conv", "full_attention"),
+        num_attention_heads=1,
+        num_key_value_heads=1,
+    )
+    model = Lfm2Audio(dataclasses.replace(engine.config, lfm=small))
+    ids = tuple(np.random.default_rng(0).integers(200, 1000, engine.context - 2).tolist())
+    cursor = Cursor(engine.context)
+    cursor.extend([TextIds(ids)])
+    events = list(
+        generate(
+            model,
+            engine.tokenizer.special,
+            cursor,
+            Sequential(),
+            text=GREEDY,
+            audio=GREEDY,
+            max_tokens=10,
+            key=mx.random.key(0),
+        )
+    )
+    assert events[-1] == EndOfTurn("context")
+    assert len(events) == 4
+    assert cursor.state is not None
+    assert cursor.state.offset == 32_768
+
+
+def test_every_failure_is_of_one_tree():
+    for error in (AudioError, ContextError, RequestError):
+        assert issubclass(error, LfmError)
