@@ -36,6 +36,8 @@ __all__ = [
 FORMAT = 1
 """Version of the converted layout; an engine reads its own and says so of any other."""
 
+MAY_BE_ZERO = {"vocab_size", "sliding_window", "n_residual_layers"}
+
 
 @dataclass(frozen=True)
 class FeatureConfig:
@@ -97,6 +99,7 @@ class Lfm2Config:
         heads, kv_heads = self.num_attention_heads, self.num_key_value_heads
         _require(self.hidden_size % heads == 0, "hidden_size is not a multiple of the heads")
         _require(heads % kv_heads == 0, "num_key_value_heads does not divide num_attention_heads")
+        _require(bool(self.layer_types), "layer_types is empty")
         known = {"conv", "full_attention", "sliding_attention"}
         unknown = sorted(set(self.layer_types) - known)
         _require(not unknown, f"layer_types holds {unknown}, known are {sorted(known)}")
@@ -202,10 +205,14 @@ class PromptConfig:
 
 @dataclass(frozen=True)
 class QuantizationConfig:
-    """How one layer's weights are stored."""
+    """How one layer's weights are stored: what MLX can read."""
 
     bits: int
     group_size: int
+
+    def validate(self) -> None:
+        _require(self.bits in (2, 3, 4, 5, 6, 8), f"bits {self.bits} is none of 2, 3, 4, 5, 6, 8")
+        _require(self.group_size in (32, 64, 128), f"group_size {self.group_size} is unknown")
 
 
 @dataclass(frozen=True)
@@ -256,7 +263,7 @@ def read_config(folder: Path) -> ModelConfig:
         raise ConfigError(f"{path}: not there; is {folder} a folder that `lfm convert` made?")
     try:
         data = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: not readable as JSON: {error}") from error
     return parse_config(data, str(path))
 
@@ -291,22 +298,25 @@ def _parse(kind: Any, value: Any, where: str, key: str) -> Any:
         return _parse_dataclass(kind, value, where, key)
     if origin is tuple:
         if not isinstance(value, list):
-            raise ConfigError(f"{where}: key '{key}' must be a list, not {value!r}")
+            raise ConfigError(f"{where}: key '{key}' must be a list, not {value!r:.80}")
         return tuple(_parse(arguments[0], v, where, f"{key}[{i}]") for i, v in enumerate(value))
     if origin is dict:
         if not isinstance(value, dict):
-            raise ConfigError(f"{where}: key '{key}' must be an object, not {value!r}")
+            raise ConfigError(f"{where}: key '{key}' must be an object, not {value!r:.80}")
         return {k: _parse(arguments[1], v, where, f"{key}.{k}") for k, v in value.items()}
     return _parse_scalar(kind, value, where, key)
 
 
 def _parse_scalar(kind: type, value: Any, where: str, key: str) -> Any:
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+    """Sizes and factors are positive; `MAY_BE_ZERO` names the sizes where 0 means none."""
+    if kind is float and type(value) is int and abs(value) < 1 << 53:
+        value = float(value)
     if type(value) is not kind:
-        raise ConfigError(f"{where}: key '{key}' must be a {kind.__name__}, not {value!r}")
-    if kind is int and value < 0:
-        raise ConfigError(f"{where}: key '{key}' is negative: {value}")
+        raise ConfigError(f"{where}: key '{key}' must be a {kind.__name__}, not {value!r:.80}")
+    if kind in (int, float):
+        none = value == 0 and key.rpartition(".")[2] in MAY_BE_ZERO
+        if not (0 < value < float("inf") or none):
+            raise ConfigError(f"{where}: key '{key}' must be positive, not {value!r:.80}")
     return value
 
 
@@ -323,8 +333,6 @@ def _parse_dataclass(kind: Any, value: Any, where: str, key: str) -> Any:
     try:
         if hasattr(made, "validate"):
             made.validate()
-    except ZeroDivisionError:
-        raise ConfigError(f"{where}: {f'in {key!r}, ' if key else ''}a size is 0") from None
     except _Contradiction as error:
         raise ConfigError(f"{where}: {f'in {key!r}, ' if key else ''}{error}") from None
     return made

@@ -81,7 +81,26 @@ def build(config: ModelConfig, part: str) -> nn.Module:
 
 
 def quantize(module: nn.Module, part: str, record: dict[str, QuantizationConfig]) -> None:
-    """Turn the layers that `record` names ("part.path.of.layer") into quantised ones."""
+    """Turn the layers of a part that `record` names ("part.path.of.layer") into quantised ones.
+
+    Raises:
+        CheckpointError: the record names what cannot be quantised so.
+    """
+    layers = cast(dict[str, nn.Module], dict(module.named_modules()))
+    for name, entry in record.items():
+        owner, _, path = name.partition(".")
+        if owner not in FILES:
+            raise CheckpointError(f"quantization of '{name}': there is no part '{owner}'")
+        if owner != part:
+            continue
+        layer = layers.get(path)
+        if not isinstance(layer, nn.Linear | nn.Embedding):
+            raise CheckpointError(f"quantization of '{name}': there is no such layer to quantise")
+        if layer.weight.shape[-1] % entry.group_size:
+            raise CheckpointError(
+                f"quantization of '{name}': rows of {layer.weight.shape[-1]} are no multiple of "
+                f"the group size {entry.group_size}"
+            )
 
     def plan(path: str, layer: nn.Module) -> bool | dict[str, int]:
         entry = record.get(f"{part}.{path}")

@@ -83,7 +83,7 @@ def _write(source: Source, recipe: Recipe, folder: Path) -> None:
     for name in COMPANIONS:
         if (source.folder / name).is_file():
             shutil.copyfile(source.folder / name, folder / name)
-    terms = [path for pattern in TERMS for path in source.folder.glob(pattern)]
+    terms = [p for pattern in TERMS for p in source.folder.glob(pattern) if p.is_file()]
     for path in terms:
         shutil.copyfile(path, folder / path.name)
     if not terms:

@@ -7,6 +7,7 @@ once: a missing or contradictory key, or an architecture that the engine does no
 
 import json
 import logging
+import math
 from pathlib import Path
 from typing import Any, cast
 
@@ -149,9 +150,30 @@ class Reader:
 
     def size(self, key: str, *default: Any) -> int:
         value = self.take(key, *default)
-        if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
-            raise self.error(f"'{key}' must be a positive whole number, not {value!r}")
+        if type(value) is not int or value <= 0:
+            raise self.error(f"'{key}' must be a positive whole number, not {value!r:.80}")
         return value
+
+    def number(self, key: str, *default: Any) -> float:
+        value = self.take(key, *default)
+        if type(value) not in (int, float) or not 0 < value < 1e30:
+            raise self.error(f"'{key}' must be a positive number, not {value!r:.80}")
+        return float(value)
+
+    def flag(self, key: str) -> bool:
+        value = self.take(key)
+        if type(value) is not bool:
+            raise self.error(f"'{key}' must be true or false, not {value!r:.80}")
+        return value
+
+    def items(self, key: str, kind: type, *default: Any) -> Any:
+        """A list of one type, or the default."""
+        value = self.take(key, *default)
+        if default and value is default[0]:
+            return value
+        if not isinstance(value, list) or any(type(v) is not kind for v in cast(list[Any], value)):
+            raise self.error(f"'{key}' must be a list of {kind.__name__}, not {value!r:.80}")
+        return cast(list[Any], value)
 
     def done(self) -> None:
         """Log what nobody asked for."""
@@ -191,7 +213,7 @@ def read_json(path: Path) -> tuple[str, Any]:
         return str(path), json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"{path}: not there; is {path.parent} a checkpoint?") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: not readable as JSON: {error}") from error
 
 
@@ -201,8 +223,8 @@ def _features(section: Reader) -> Section:
         "sample_rate": rate,
         "features": section.size("features"),
         "n_fft": section.size("n_fft"),
-        "win_length": int(section.take("window_size") * rate),
-        "hop_length": int(section.take("window_stride") * rate),
+        "win_length": int(section.number("window_size") * rate),
+        "hop_length": int(section.number("window_stride") * rate),
     }
     section.done()
     return made
@@ -210,7 +232,8 @@ def _features(section: Reader) -> Section:
 
 def _conformer(section: Reader) -> Section:
     d_model = section.size("d_model")
-    channels = section.take("subsampling_conv_channels")
+    if section.left.get("subsampling_conv_channels") == -1:
+        section.left["subsampling_conv_channels"] = d_model
     made = {
         "features": section.size("feat_in"),
         "n_layers": section.size("n_layers"),
@@ -219,8 +242,8 @@ def _conformer(section: Reader) -> Section:
         "ff_dim": d_model * section.size("ff_expansion_factor"),
         "conv_kernel_size": section.size("conv_kernel_size"),
         "subsampling_factor": section.size("subsampling_factor"),
-        "subsampling_channels": d_model if channels == -1 else channels,
-        "xscaling": section.take("xscaling"),
+        "subsampling_channels": section.size("subsampling_conv_channels"),
+        "xscaling": section.flag("xscaling"),
     }
     section.done()
     return made
@@ -232,7 +255,7 @@ def _depthformer(section: Reader) -> Section:
         "layers": section.size("layers"),
         "dim": dim,
         "ff_dim": _adjusted(4 * dim, 1.0, 256),
-        "tie": section.take("tie"),
+        "tie": section.flag("tie"),
         **DEPTHFORMER,
     }
     section.done()
@@ -248,10 +271,10 @@ def _adjusted(ff_dim: int, multiplier: float, multiple: int) -> int:
 def _lfm2(section: Reader, sliding_window: int) -> Section:
     for first, *others in TWINS:
         values = {key: section.left.pop(key) for key in (first, *others) if key in section.left}
-        if len(set(values.values())) > 1:
-            raise section.error(f"{values} contradict each other")
-        if values:
-            section.left[first] = next(iter(values.values()))
+        for value in values.values():
+            if value != next(iter(values.values())):
+                raise section.error(f"{values!r:.200} contradict each other")
+            section.left[first] = value
     made = {
         "vocab_size": section.size("vocab_size", 0) if sliding_window == 0 else 0,
         "hidden_size": section.size("hidden_size"),
@@ -260,8 +283,8 @@ def _lfm2(section: Reader, sliding_window: int) -> Section:
         "num_key_value_heads": section.size("num_key_value_heads"),
         "ff_dim": _ff_dim(section),
         "conv_kernel_size": section.size("conv_L_cache"),
-        "conv_bias": section.take("conv_bias"),
-        "norm_eps": section.take("norm_eps"),
+        "conv_bias": section.flag("conv_bias"),
+        "norm_eps": section.number("norm_eps"),
         "rope_theta": _rope_theta(section),
         "sliding_window": sliding_window,
     }
@@ -272,11 +295,11 @@ def _lfm2(section: Reader, sliding_window: int) -> Section:
 
 def _layer_types(section: Reader) -> list[str]:
     count = section.size("num_hidden_layers")
-    indexes = section.take("full_attn_idxs", None)
+    indexes = section.items("full_attn_idxs", int, None)
     implied = None
     if indexes is not None:
         implied = ["full_attention" if i in indexes else "conv" for i in range(count)]
-    types = section.take("layer_types", implied)
+    types = section.items("layer_types", str, implied)
     if types is None:
         raise section.error("key 'layer_types' is missing")
     if len(types) != count:
@@ -288,28 +311,31 @@ def _layer_types(section: Reader) -> list[str]:
 
 def _ff_dim(section: Reader) -> int:
     given = section.take("intermediate_size", None)
-    width = section.take("block_ff_dim", given)
-    if width is None:
-        raise section.error("key 'block_ff_dim' (or 'intermediate_size') is missing")
-    adjust = section.take("block_auto_adjust_ff_dim")
-    multiplier = section.take("block_ffn_dim_multiplier")
+    if "block_ff_dim" not in section.left and given is not None:
+        section.left["block_ff_dim"] = given
+    width = section.size("block_ff_dim")
+    adjust = section.flag("block_auto_adjust_ff_dim")
+    multiplier = section.number("block_ffn_dim_multiplier")
     multiple = section.size("block_multiple_of")
     adjusted = _adjusted(width, multiplier, multiple) if adjust else width
     if given not in (None, width, adjusted):
-        raise section.error(f"intermediate_size {given} contradicts block_ff_dim {width}")
+        raise section.error(f"intermediate_size {given!r:.80} contradicts block_ff_dim {width}")
     return adjusted
 
 
 def _rope_theta(section: Reader) -> float:
-    parameters = cast(Section, section.take("rope_parameters", None) or {})
-    kind = parameters.get("rope_type", "default")
+    parameters = section.take("rope_parameters", None)
+    if parameters is None:
+        return section.number("rope_theta")
+    nested = Reader(parameters, section.where, f"{section.prefix}rope_parameters")
+    kind = nested.take("rope_type", "default")
     if kind != "default":
-        raise section.error(f"rope_type {kind!r} is not supported")
-    nested = parameters.get("rope_theta")
-    theta = section.take("rope_theta", *([] if nested is None else [nested]))
-    if nested is not None and nested != theta:
-        raise section.error(f"rope_theta {theta} contradicts rope_parameters' {nested}")
-    return float(theta)
+        raise section.error(f"rope_type {kind!r:.80} is not supported")
+    both = [entry.number("rope_theta") for entry in (nested, section) if "rope_theta" in entry.left]
+    if len(both) == 2 and both[0] != both[1]:
+        raise section.error(f"rope_theta {both[1]} contradicts rope_parameters' {both[0]}")
+    nested.done()
+    return both[0] if both else section.number("rope_theta")
 
 
 def _mimi(folder: Path) -> tuple[Section | None, int]:
@@ -323,13 +349,13 @@ def _mimi(folder: Path) -> tuple[Section | None, int]:
     seanet = Reader(top.take("seanet"), where, "seanet")
     transformer = Reader(top.take("transformer"), where, "transformer")
     quantizer = Reader(top.take("quantizer"), where, "quantizer")
-    made_seanet = {key: seanet.take(key) for key in PUBLISHED_MIMI["seanet"]}
-    hop = 1
-    for ratio in made_seanet["ratios"]:
-        hop *= ratio
-    stride = CODEC_RATE / hop / FRAME_RATE
-    if stride != int(stride):
-        raise seanet.error(f"ratios {made_seanet['ratios']} give no whole steps a frame")
+    ratios = seanet.items("ratios", int)
+    hop = math.prod(ratios)
+    stride = CODEC_RATE / FRAME_RATE / hop if hop > 0 else 0
+    if not ratios or min(ratios) < 1 or stride != int(stride) or stride < 1:
+        raise seanet.error(f"ratios {ratios!r:.80} give no whole steps a frame")
+    others = [key for key in PUBLISHED_MIMI["seanet"] if key != "ratios"]
+    made_seanet = {"ratios": ratios} | {key: seanet.size(key) for key in others}
     made = {
         "sample_rate": CODEC_RATE,
         "upsample_stride": int(stride),
@@ -340,7 +366,7 @@ def _mimi(folder: Path) -> tuple[Section | None, int]:
             "num_layers": transformer.size("num_layers"),
             "ff_dim": transformer.size("dim_feedforward"),
             "context": transformer.size("context"),
-            "max_period": transformer.take("max_period"),
+            "max_period": transformer.number("max_period"),
         },
     }
     bins = quantizer.size("bins")

@@ -81,23 +81,17 @@ RULES = {
 }
 
 
-def _transposed(weight: mx.array) -> mx.array:
-    """[in, out, K] -> [K * out, in]: a matmul gives all that an input adds to later samples."""
-    inputs, outputs, taps = weight.shape
-    return weight.transpose(2, 1, 0).reshape(taps * outputs, inputs)
-
-
 def _depthwise_halves(weight: mx.array) -> mx.array:
     """[D, 1, 2 * stride] -> [2, stride, D]: what an input adds now, and to the step after."""
-    dim, _, taps = weight.shape
-    return weight[:, 0].T.reshape(2, taps // 2, dim)
+    return weight.squeeze(1).T.reshape(2, -1, weight.shape[0])
 
 
+# An axis that must be of length 1 is squeezed, which fails where it is not.
 LAYOUTS: dict[str, Callable[[mx.array], mx.array]] = {
-    "depthwise": lambda weight: weight[:, 0].T,  # [D, 1, K] -> [K, D]
+    "depthwise": lambda weight: weight.squeeze(1).T,  # [D, 1, K] -> [K, D]
     "depthwise_halves": _depthwise_halves,
-    "pointwise": lambda weight: weight[..., 0],  # [out, in, 1] -> [out, in]
+    "pointwise": lambda weight: weight.squeeze(2),  # [out, in, 1] -> [out, in]
     "conv1d": lambda weight: weight.transpose(0, 2, 1),  # [out, in, K] -> [out, K, in]
     "conv2d": lambda weight: weight.transpose(0, 2, 3, 1),  # [out, in, h, w] -> [out, h, w, in]
-    "transposed": _transposed,
+    "transposed": lambda weight: weight.transpose(2, 1, 0),  # [in, out, K] -> [K, out, in]
 }

@@ -115,7 +115,12 @@ def _read_main(folder: Path) -> Tensors:
     if not index.exists():
         return open_tensors(folder / "model.safetensors")
     _, data = read_json(index)
-    places: dict[str, str] = data["weight_map"]
+    places: Any = cast(dict[str, Any], data).get("weight_map") if isinstance(data, dict) else None
+    if not isinstance(places, dict):
+        raise CheckpointError(f"{index}: has no 'weight_map' of tensors to files")
+    places = cast(dict[str, Any], places)
+    if not all(isinstance(file, str) for file in places.values()):
+        raise CheckpointError(f"{index}: 'weight_map' names something that is no file")
     tensors: Tensors = {}
     for name in sorted(set(places.values())):
         tensors |= open_tensors(folder / name)
@@ -149,6 +154,7 @@ def _rearrange(tensor: mx.array, layout: str, name: str) -> mx.array:
 
 
 CODEBOOK = "quantizer.rvq_{half}.vq.layers.{index}._codebook.{what}"
+CODEBOOK_TENSORS = ("embedding_sum", "cluster_usage")
 USAGE_FLOOR = 1e-5
 """Least usage that an entry is divided by (`EuclideanCodebook.epsilon` of the reference)."""
 
@@ -160,28 +166,40 @@ def _fold_codebooks(tensors: Tensors, config: ModelConfig, path: Path) -> Tensor
     does not emit are left out.
     """
     rest = {k: v for k, v in tensors.items() if not k.startswith("quantizer.")}
-    unknown = {k for k in tensors.keys() - rest.keys() if "_codebook." not in k}
+    codebook = CODEBOOK.format(
+        half="(first|rest)", index=r"\d+", what="(embedding_sum|cluster_usage)"
+    )
+    unknown = {k for k in tensors.keys() - rest.keys() if not re.fullmatch(codebook, k)}
     tables: list[mx.array] = []
     for number in range(config.codebooks):
         half, index = ("first", 0) if number == 0 else ("rest", number - 1)
-        needed = [
-            CODEBOOK.format(half=half, index=index, what="embedding_sum"),
-            CODEBOOK.format(half=half, index=index, what="cluster_usage"),
-            f"quantizer.rvq_{half}.output_proj.weight",
-        ]
-        for name in needed:
-            if name not in tensors:
-                raise CheckpointError(f"{path}: missing tensor '{name}'")
-        total, usage, projection = (tensors[name].astype(mx.float32) for name in needed)
-        if total.shape[0] != config.codebook_size or usage.shape[0] != config.codebook_size:
-            raise CheckpointError(
-                f"{path}: tensor '{needed[0]}' has {total.shape[0]} entries, the config says "
-                f"{config.codebook_size}"
-            )
-        entries = total / mx.maximum(usage, USAGE_FLOOR)[:, None]
-        tables.append(entries @ projection[..., 0].T)
-        unknown.discard(needed[2])
+        projection = f"quantizer.rvq_{half}.output_proj.weight"
+        names = [CODEBOOK.format(half=half, index=index, what=w) for w in CODEBOOK_TENSORS]
+        unknown.discard(projection)
+        tables.append(_table([*names, projection], tensors, config, path))
     if unknown:
         raise CheckpointError(f"{path}: unknown tensor '{min(unknown)}'")
     rest["quantizer.weight"] = mx.concatenate(tables, axis=0)
     return rest
+
+
+def _table(names: list[str], tensors: Tensors, config: ModelConfig, path: Path) -> mx.array:
+    """One codebook [size, dimension] from its sums, usages and output projection."""
+    for name in names:
+        if name not in tensors:
+            raise CheckpointError(f"{path}: missing tensor '{name}'")
+    total, usage, projection = (tensors[name].astype(mx.float32) for name in names)
+    assert config.mimi is not None
+    width = total.shape[-1] if total.ndim else 0
+    wanted = (
+        (config.codebook_size, width),
+        (config.codebook_size,),
+        (config.mimi.seanet.dimension, width, 1),
+    )
+    for name, shape in zip(names, wanted, strict=True):
+        if tensors[name].shape != shape:
+            raise CheckpointError(
+                f"{path}: tensor '{name}' has shape {tensors[name].shape}, the config makes it "
+                f"{shape}"
+            )
+    return total / mx.maximum(usage, USAGE_FLOOR)[:, None] @ projection.squeeze(2).T

@@ -26,18 +26,25 @@ AudioSource = str | Path | bytes | tuple[np.ndarray, int]
 """A file's path, a file's bytes, or samples ([n] or [n, channels], in -1...1) with their rate."""
 
 BLOCK = 1 << 18
+RATES = (1_000, 1_000_000)
+"""Sample rates in Hz that sound is kept at, generously; another one is a damaged header."""
+
 READABLE = "wav, flac, mp3, ogg, opus, aiff"
 SUFFIXES = {".wav", ".flac", ".mp3", ".ogg", ".opus", ".aif", ".aiff", ".m4a", ".caf"}
 """Endings by which a word on the command line is taken for a sound file's name."""
+
+UNWRITABLE = {"RAW", "SD2"}
+"""Formats that need to be told more, or write a second file."""
 
 UNKNOWN_SIZES = {0, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF}
 """Sizes that programs write into a header when they do not know the length yet."""
 
 
 def source_name(source: AudioSource) -> str:
-    """How messages call a source."""
+    """How messages call a source, always in one line."""
     if isinstance(source, str | Path):
-        return str(source)
+        name = str(source)
+        return name if name.isprintable() else repr(name)
     return "audio" if isinstance(source, bytes) else "samples"
 
 
@@ -47,7 +54,7 @@ def probe(path: str | Path) -> None:
     Raises:
         AudioError: not there, not readable, no sound file, empty or truncated.
     """
-    with _opened(path, str(path)):
+    with _opened(path, source_name(path)):
         pass
 
 
@@ -71,7 +78,12 @@ def _opened(source: str | Path | bytes, name: str) -> Iterator[soundfile.SoundFi
     with _open(source, name) as data:
         _check_container(data, name)
         try:
-            with soundfile.SoundFile(data) as sound:
+            # By its descriptor, so that libsndfile reads it without calling back into Python.
+            file = data if isinstance(data, io.BytesIO) else data.fileno()
+            with soundfile.SoundFile(file, closefd=False) as sound:
+                if not sound.seekable():  # formats that libsndfile can only half read
+                    raise AudioError(f"{name}: {sound.subtype_info} is not supported")
+                _check_rate(sound.samplerate, name)
                 yield sound
         except soundfile.LibsndfileError as error:
             raise AudioError(
@@ -82,7 +94,7 @@ def _opened(source: str | Path | bytes, name: str) -> Iterator[soundfile.SoundFi
 
 def _open(source: str | Path | bytes, name: str) -> BinaryIO:
     if isinstance(source, bytes):
-        data: BinaryIO = io.BytesIO(source)
+        data: BinaryIO = _Bytes(source)
     else:
         try:
             data = Path(source).open("rb")  # noqa: SIM115 - the caller closes it
@@ -92,11 +104,26 @@ def _open(source: str | Path | bytes, name: str) -> BinaryIO:
             raise AudioError(f"{name}: no such file") from None
         except OSError as error:
             raise AudioError(f"{name}: cannot be opened: {error.strerror}") from error
+        except ValueError as error:  # a NUL in the name
+            raise AudioError(f"{name}: cannot be opened: {error}") from error
+        if not data.seekable():  # a pipe
+            with data:
+                data = _Bytes(data.read())
     if not data.read(1):
         data.close()
         raise AudioError(f"{name}: is empty")
     data.seek(0)
     return data
+
+
+class _Bytes(io.BytesIO):
+    """Bytes in which libsndfile may seek before the beginning, as damaged files make it do: a
+    callback cannot raise, so the position just stays and libsndfile sees that it did."""
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        with contextlib.suppress(ValueError):
+            super().seek(offset, whence)
+        return self.tell()
 
 
 def _check_container(data: BinaryIO, name: str) -> None:
@@ -124,12 +151,21 @@ def _file_blocks(sound: soundfile.SoundFile, name: str) -> Iterator[np.ndarray]:
 
 
 def _array_blocks(samples: np.ndarray, rate: int, name: str) -> tuple[Iterator[np.ndarray], int]:
-    if samples.ndim not in (1, 2) or not np.issubdtype(samples.dtype, np.floating):
+    if (
+        samples.ndim not in (1, 2)
+        or not np.issubdtype(samples.dtype, np.floating)
+        or samples.shape[1:] == (0,)
+    ):
         raise AudioError(f"{name}: must be float samples [n] or [n, channels]")
-    if rate <= 0:
-        raise AudioError(f"{name}: sample rate {rate} is not positive")
-    samples = samples.astype(np.float32, copy=False).reshape(len(samples), -1)
+    _check_rate(rate, name)
+    samples = samples[:, None] if samples.ndim == 1 else samples
     return (samples[at : at + BLOCK] for at in range(0, len(samples), BLOCK)), rate
+
+
+def _check_rate(rate: float, name: str) -> None:
+    # Written so that NaN is refused too.
+    if not RATES[0] <= rate <= RATES[1]:
+        raise AudioError(f"{name}: a sample rate of {rate} Hz is outside {RATES[0]}...{RATES[1]}")
 
 
 def _collect(blocks: Iterator[np.ndarray], rate: int, wanted: int, name: str) -> np.ndarray:
@@ -137,7 +173,8 @@ def _collect(blocks: Iterator[np.ndarray], rate: int, wanted: int, name: str) ->
     resampler = soxr.ResampleStream(rate, wanted, 1, dtype="float32", quality="HQ")
     pieces: list[np.ndarray] = []
     for block in blocks:
-        mono = block.mean(axis=1)
+        with np.errstate(over="ignore", invalid="ignore"):
+            mono = block.mean(axis=1).astype(np.float32)
         # Before resampling, which would smear one NaN over hundreds of samples.
         if not np.isfinite(mono).all():
             raise AudioError(f"{name}: holds samples that are not finite (NaN or infinity)")
@@ -158,8 +195,10 @@ def writing(path: Path, sample_rate: int) -> Iterator[Callable[[np.ndarray], Non
     """
     kind = path.suffix.lstrip(".").upper()
     kind = {"AIF": "AIFF", "OPUS": "OGG"}.get(kind, kind)
-    if kind not in soundfile.available_formats():
+    if kind not in soundfile.available_formats() or kind in UNWRITABLE:
         raise AudioError(f"{path}: cannot write {path.suffix or 'a file without extension'}")
+    if path.is_dir():
+        raise AudioError(f"{path}: is a folder")
     if not path.parent.is_dir():
         raise AudioError(f"{path}: the folder {path.parent} does not exist")
     subtype = "OPUS" if path.suffix.lower() == ".opus" else None

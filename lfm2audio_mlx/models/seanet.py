@@ -38,19 +38,19 @@ class CausalConv(nn.Module):
 class CausalUpsample(nn.Module):
     """Transposed convolution with a kernel of twice the stride, as a matmul and overlap-add.
 
-    weight [2 * stride * out, in]: row k * out + o gives what an input adds to channel o of the
-    k-th sample after it.
+    weight [2 * stride, out, in]: what an input adds to each channel of the k-th sample after it.
     """
 
     def __init__(self, in_dim: int, out_dim: int, stride: int):
         super().__init__()
         self.stride = stride
-        self.weight = mx.zeros((2 * stride * out_dim, in_dim))
+        self.weight = mx.zeros((2 * stride, out_dim, in_dim))
         self.bias = mx.zeros((out_dim,))
 
     def __call__(self, x: mx.array, tail: Tail) -> tuple[mx.array, Tail]:
-        B, T, _ = x.shape
-        y, tail = overlap_add((x @ self.weight.T).reshape(B, T, 2, self.stride, -1), tail)
+        B, T, D = x.shape
+        y = x @ self.weight.reshape(-1, D).T
+        y, tail = overlap_add(y.reshape(B, T, 2, self.stride, -1), tail)
         return y + self.bias, tail
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from tokenizers import Tokenizer as Backend
 from tokenizers.decoders import DecodeStream
 
-from lfm2audio_mlx.errors import CheckpointError
+from lfm2audio_mlx.errors import CheckpointError, RequestError
 from lfm2audio_mlx.tokens import SPECIAL_TOKEN_NAMES, SpecialTokens
 
 __all__ = ["TextStream", "Tokenizer"]
@@ -42,7 +42,15 @@ class Tokenizer:
         return max(self._backend.get_vocab(with_added_tokens=True).values()) + 1
 
     def encode(self, text: str) -> tuple[int, ...]:
-        """Ids of plain text, no special tokens added or recognised."""
+        """Ids of plain text, no special tokens added or recognised.
+
+        Raises:
+            RequestError: the text holds half a character (an argument that is no UTF-8).
+        """
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise RequestError(f"the text is not valid Unicode: {error.reason}") from error
         return tuple(self._backend.encode(text, add_special_tokens=False).ids)
 
     def decode(self, ids: list[int]) -> str:

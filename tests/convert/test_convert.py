@@ -1,0 +1,225 @@
+"""Conversion gives a folder that loads and hears, in one move, or leaves nothing behind."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+import numpy as np
+import pytest
+from safetensors import safe_open
+
+from lfm2audio_mlx.engine import Engine
+from lfm2audio_mlx.errors import ConfigError, LfmError, RequestError
+from lfm2audio_mlx.weights import EMBEDDED, FILES, open_tensors
+from lfm_convert.convert import NOTICE, convert
+from lfm_convert.recipes import RECIPES
+
+Copy = Callable[[Path], Path]
+Made = Callable[[str, str], Path]
+SPEECH = Path(__file__).parents[1] / "data" / "speech" / "blip.flac"
+MUST_HEAR = {"32": 29, "4": 28}  # of 30; measured 29 with either
+
+
+@pytest.fixture(scope="module")
+def made(originals: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """A checkpoint converted by a recipe, once; read only."""
+    place, sources = tmp_path_factory.mktemp("made"), originals | {"nano": EMBEDDED}
+
+    def make(name: str, recipe: str) -> Path:
+        target = place / f"{name}-{recipe}"
+        return target if target.exists() else convert(sources[name], target, recipe)
+
+    return make
+
+
+def size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+
+
+def names_in(folder: Path) -> set[str]:
+    found: set[str] = set()
+    for path in folder.glob("*.safetensors"):
+        with safe_open(path, framework="numpy") as file:
+            found |= set(file.keys())
+    return found
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("name", ["v1", "v25"])
+def test_what_is_converted_loads_hears_and_speaks(made: Made, name: str, recipe: str):
+    engine = Engine.load(made(name, recipe))
+    heard = engine.transcribe(SPEECH, max_tokens=4)
+    assert len(heard.tokens) > 0
+    codes = mx.zeros((1, engine.config.codebooks, 3), mx.int32)
+    samples, _ = engine.codec.decode(codes)
+    assert np.isfinite(np.array(samples.astype(mx.float32))).all() and samples.size
+
+
+@pytest.mark.parametrize("name", ["v1", "v25", "nano"])
+def test_fewer_bits_make_smaller_files(made: Made, name: str):
+    sizes = [size(made(name, recipe)) for recipe in ("32", "16", "8", "4")]
+    assert sizes == sorted(sizes, reverse=True) and len(set(sizes)) == 4
+    assert sizes[1] < 0.51 * sizes[0]  # half, and headers
+
+
+@pytest.mark.parametrize("recipe", MUST_HEAR)
+def test_the_held_out_recordings_are_heard(made: Made, transcripts: dict[Path, str], recipe: str):
+    engine = Engine.load(made("nano", recipe))
+    right = [engine.transcribe(path).text == text for path, text in transcripts.items()]
+    assert len(right) == 30
+    assert sum(right) >= MUST_HEAR[recipe]
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_the_record_is_what_the_recipe_says(made: Made, recipe: str):
+    config = json.loads((made("v1", recipe) / "config.json").read_text("utf-8"))
+    assert config["dtype"] == RECIPES[recipe].dtype
+    record: dict[str, dict[str, int]] = config["quantization"]
+    assert bool(record) == bool(RECIPES[recipe].bits)
+    for name, entry in record.items():
+        first = next(bits for pattern, bits in RECIPES[recipe].bits if re.fullmatch(pattern, name))
+        assert entry["bits"] == first and entry["group_size"] in RECIPES[recipe].group_sizes
+        assert f"{name.removeprefix('model.')}.scales" in names_in(made("v1", recipe))
+
+
+def test_the_codec_is_never_quantised(made: Made):
+    with safe_open(made("v25", "4") / FILES["mimi"], framework="numpy") as file:
+        assert not [name for name in file.keys() if name.endswith(".scales")]  # noqa: SIM118
+
+
+def test_sixteen_bits_are_the_thirty_two_rounded(made: Made):
+    exact = open_tensors(made("v1", "32") / FILES["model"])
+    rounded = open_tensors(made("v1", "16") / FILES["model"])
+    assert exact.keys() == rounded.keys()
+    for name, array in exact.items():
+        assert mx.array_equal(array.astype(mx.bfloat16), rounded[name]).item(), name
+
+
+@pytest.mark.parametrize("name", ["v1", "v25"])
+def test_what_inference_never_reads_is_gone(made: Made, originals: dict[str, Path], name: str):
+    needless = re.compile(
+        r"num_batches_tracked|codebook_offsets|audio_loss_weights|^encoder|downsample|input_proj$"
+        r"|audio_embedding\.(to_logits|embedding_norm)|_initialized|istft|cluster_usage"
+    )
+    assert [n for n in names_in(originals[name]) if needless.search(n)]
+    assert not [n for n in names_in(made(name, "32")) if needless.search(n)]
+    tied = [n for n in names_in(made(name, "32")) if "depth_embeddings.0.to_logits" in n]
+    assert bool(tied) == (name == "v25")
+
+
+def test_a_converted_folder_converts_again_to_the_same(made: Made, tmp_path: Path):
+    again = convert(made("v1", "32"), tmp_path / "again", "32")
+    for name in ("config.json", *(FILES[part] for part in ("model", "mimi"))):
+        assert (again / name).read_bytes() == (made("v1", "32") / name).read_bytes()
+
+
+def test_the_tokenizer_travels(made: Made, originals: dict[str, Path]):
+    for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
+        stored = (made("v1", "4") / name).read_bytes()
+        assert stored == (originals["v1"] / name).read_bytes()
+
+
+def test_a_notice_is_written_where_there_are_no_terms(made: Made):
+    assert (made("v1", "4") / "NOTICE").read_text("utf-8") == NOTICE
+    assert "LFM Open License" in NOTICE
+
+
+def test_terms_travel(originals: dict[str, Path], copy_of: Copy, tmp_path: Path):
+    folder = copy_of(originals["v1"])
+    (folder / "LICENSE").write_text("the terms", "utf-8")
+    (folder / "LICENSE.mimi.txt").write_text("more terms", "utf-8")
+    target = convert(folder, tmp_path / "target", "16")
+    assert (target / "LICENSE").read_text("utf-8") == "the terms"
+    assert (target / "LICENSE.mimi.txt").read_text("utf-8") == "more terms"
+    assert not (target / "NOTICE").exists()
+    nano = convert(EMBEDDED, tmp_path / "nano", "16")
+    assert (nano / "NOTICE").read_bytes() == (EMBEDDED / "NOTICE").read_bytes()
+
+
+def test_a_folder_of_licences_is_no_obstacle(
+    originals: dict[str, Path], copy_of: Copy, tmp_path: Path
+):
+    folder = copy_of(originals["v1"])
+    (folder / "LICENSES").mkdir()
+    (folder / "LICENSES" / "MIT.txt").write_text("terms", "utf-8")
+    assert convert(folder, tmp_path / "target", "16").is_dir()
+
+
+def test_the_folder_may_be_read_by_others(made: Made):
+    assert made("v1", "32").stat().st_mode & 0o777 == 0o755
+
+
+def refused(target: Path, kind: type[LfmError], *arguments: Any) -> str:
+    before = snapshot(target.parent) if target.parent.exists() else {}
+    with pytest.raises(kind) as caught:
+        convert(arguments[0], target, *arguments[1:])
+    if before or target.parent.exists():
+        assert snapshot(target.parent) == before
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_target_that_exists_is_left_alone(tmp_path: Path):
+    target = tmp_path / "target"
+    target.mkdir()
+    assert "exists" in refused(target, RequestError, EMBEDDED, "16")
+    assert list(target.iterdir()) == []
+    (tmp_path / "file").write_text("mine", "utf-8")
+    assert "exists" in refused(tmp_path / "file", RequestError, EMBEDDED, "16")
+    assert (tmp_path / "file").read_text("utf-8") == "mine"
+
+
+def test_a_target_in_a_missing_folder_is_refused(tmp_path: Path):
+    assert str(tmp_path / "no") in refused(tmp_path / "no" / "a", RequestError, EMBEDDED, "16")
+    assert not (tmp_path / "no").exists()
+
+
+def test_an_unknown_recipe_or_family_is_refused_with_the_known(tmp_path: Path):
+    assert "32, 16, 8, 4" in refused(tmp_path / "a", RequestError, EMBEDDED, "5")
+    assert "v2.5-jp" in refused(tmp_path / "a", RequestError, EMBEDDED, "16", "v3")
+
+
+def test_a_quantised_source_is_refused(made: Made, tmp_path: Path):
+    message = refused(tmp_path / "a", ConfigError, made("nano", "4"), "8")
+    assert "quantised already" in message
+
+
+@pytest.mark.parametrize("call", [1, 2])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+def test_an_interrupted_conversion_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, call: int, error: type[BaseException]
+):
+    save, calls = mx.save_safetensors, []
+
+    def interrupted(*arguments: Any) -> None:
+        calls.append(arguments)
+        save(*arguments)
+        if len(calls) == call:
+            raise error
+
+    monkeypatch.setattr(mx, "save_safetensors", interrupted)
+    with pytest.raises(error):
+        convert(EMBEDDED, tmp_path / "target", "16")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_appears_under_the_name_before_the_end(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    save, seen = mx.save_safetensors, []
+
+    def watched(*arguments: Any) -> None:
+        seen.append((tmp_path / "target").exists())
+        save(*arguments)
+
+    monkeypatch.setattr(mx, "save_safetensors", watched)
+    convert(EMBEDDED, tmp_path / "target", "16")
+    assert seen == [False, False]
+    assert [path.name for path in tmp_path.iterdir()] == ["target"]
