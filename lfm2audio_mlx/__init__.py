@@ -8,10 +8,12 @@ print(engine.transcribe("talk.flac").text)
 
 from typing import TYPE_CHECKING, Any
 
+from lfm2audio_mlx.errors import LfmError
+
 if TYPE_CHECKING:
     from lfm2audio_mlx.engine import Chat, Engine, Sound, Transcript, Words
 
-__all__ = ["Chat", "Engine", "Sound", "Transcript", "Words", "__version__"]
+__all__ = ["Chat", "Engine", "LfmError", "Sound", "Transcript", "Words", "__version__"]
 
 __version__ = "0.1.0"
 

@@ -186,6 +186,8 @@ class DetokenizerConfig:
         n_fft = self.output_size - 2
         _require(n_fft % self.hop_length == 0, "hop_length does not divide n_fft")
         _require((n_fft - self.hop_length) % 2 == 0, "n_fft - hop_length is odd")
+        padding, frame = (n_fft - self.hop_length) // 2, self.upsample_factor * self.hop_length
+        _require(0 <= padding <= frame, "a frame is shorter than the padding of its transform")
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,9 @@ Nothing here is about networks or files; it turns what a person has (recordings,
 prompts, and what the model gives (tokens, codes) into words and sound.
 """
 
+import logging
 import secrets
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +16,7 @@ import numpy as np
 
 from lfm2audio_mlx.audio.features import check_speech, log_mel
 from lfm2audio_mlx.audio.files import AudioSource, read_audio, source_name
-from lfm2audio_mlx.errors import ContextError, RequestError
+from lfm2audio_mlx.errors import RequestError
 from lfm2audio_mlx.generation.decode import (
     AudioFrame,
     Cursor,
@@ -39,6 +40,8 @@ from lfm2audio_mlx.models.codec import Codec
 from lfm2audio_mlx.text.tokenizer import Tokenizer
 from lfm2audio_mlx.tokens import CONTEXT_LENGTH
 from lfm2audio_mlx.weights import EMBEDDED, load
+
+log = logging.getLogger(__name__)
 
 __all__ = ["CHAT_VOICE", "SAY_VOICE", "Chat", "Engine", "Sound", "Transcript", "Words"]
 
@@ -69,7 +72,7 @@ class Sound:
 
 @dataclass(frozen=True)
 class Transcript:
-    """What was heard. `complete` is False when a limit cut the text off."""
+    """What was heard in `duration` seconds. `complete` is False when a limit cut the text off."""
 
     text: str
     duration: float
@@ -78,7 +81,10 @@ class Transcript:
 
 
 class Engine:
-    """One loaded model; it serves any number of conversations, one step at a time."""
+    """One loaded model; it serves any number of conversations, one step at a time.
+
+    Use it on the thread that loaded it: MLX's streams belong to threads.
+    """
 
     def __init__(self, folder: Path, dtype: str | None = None):
         checkpoint = load(folder, dtype)
@@ -112,17 +118,12 @@ class Engine:
             AudioError: it cannot be read, or is too short or not finite.
             ContextError: it alone is longer than the context.
         """
-        features, name = self.config.features, source_name(audio)
-        samples = read_audio(audio, features.sample_rate)
-        check_speech(samples, features, name)
-        frames = samples.size // features.hop_length + 1
-        positions = -(-frames // self.config.conformer.subsampling_factor)
-        if positions >= self.context:
-            raise ContextError(
-                f"{name}: {samples.size / features.sample_rate:,.0f} s of sound take {positions:,} "
-                f"positions, the model's context holds {self.context:,}: cut it into pieces"
-            )
-        return AudioClip(mx.array(log_mel(samples, features)), positions)
+        features, factor = self.config.features, self.config.conformer.subsampling_factor
+        longest = self.context * factor * features.hop_length / features.sample_rate
+        samples = read_audio(audio, features.sample_rate, longest)
+        check_speech(samples, features, source_name(audio))
+        mel = log_mel(samples, features)
+        return AudioClip(mx.array(mel), -(-len(mel) // factor))
 
     def transcribe(
         self, audio: AudioSource, *, prompt: str | None = None, max_tokens: int | None = None
@@ -139,7 +140,7 @@ class Engine:
         clip = self.listen(audio)
         seconds = self._seconds(clip)
         cursor = self._begin(prompt or self.config.prompts.transcribe, [clip])
-        limit = max_tokens or 32 + int(24 * seconds)
+        limit = 32 + int(24 * seconds) if max_tokens is None else max_tokens
         tokens: list[int] = []
         complete = False
         for event in self._generate(cursor, "sequential", GREEDY, GREEDY, limit, mx.random.key(0)):
@@ -174,7 +175,7 @@ class Engine:
         if not text.strip():
             raise RequestError("there is nothing to say: the text is empty")
         cursor = self._begin(self._voice_prompt(voice), [text])
-        limit = max_tokens or 64 + 4 * len(text)
+        limit = 64 + 4 * len(text) if max_tokens is None else max_tokens
         events = self._generate(cursor, "sequential", GREEDY, sampling, limit, _key(seed))
         return (item for item in self._render(events) if isinstance(item, Sound))
 
@@ -227,7 +228,7 @@ class Engine:
         audio: Sampling,
         max_tokens: int,
         key: mx.array,
-    ) -> Iterator[Event]:
+    ) -> Generator[Event, None, None]:
         config = self.config
         schedule = (
             Sequential()
@@ -255,8 +256,10 @@ class Engine:
                     yield Words(words.push(id), id)
                 case AudioFrame():
                     yield from voice.speak(event)
-                case EndOfTurn():
+                case EndOfTurn(reason):
                     yield from voice.finish()
+                    if reason != "end":
+                        log.warning("the answer was cut off: its %s is used up", reason)
                     yield event
 
 
@@ -302,7 +305,7 @@ class Chat:
         self._engine = engine
         self._mode: Mode = mode
         self._text, self._audio, self._key = text, audio, key
-        self._answered = False
+        self._reply: Generator[Event, None, None] | None = None
         self.cursor = Cursor(engine.context)
         self.cursor.extend(
             [beginning(engine.tokenizer), *turn(engine.tokenizer, "system", [system])]
@@ -312,7 +315,7 @@ class Chat:
         """Say something (words, sound, or both in any order) and stream the answer.
 
         The generator may be left at any point: what came so far is what the model remembers
-        having said.
+        having said. Asking again ends an answer that is still being given.
 
         Raises (before any work):
             RequestError: nothing was said.
@@ -327,14 +330,22 @@ class Chat:
         if not any(not isinstance(part, str) or part.strip() for part in parts):
             raise RequestError("there is nothing to answer: the question is empty")
         heard = [part if isinstance(part, str) else engine.listen(part) for part in parts]
-        segments: list[Segment] = [close_turn(engine.tokenizer)] if self._answered else []
+        segments: list[Segment] = []
+        if self._reply:
+            # An answer that is still being given ends here, at what came of it.
+            self._reply.close()
+            segments.append(close_turn(engine.tokenizer))
         segments += turn(engine.tokenizer, "user", heard)
         segments.append(open_turn(engine.tokenizer, "assistant"))
         self.cursor.extend(segments)
-        self._answered = True
         self._key, now = mx.random.split(self._key)
-        return engine._generate(self.cursor, self._mode, self._text, self._audio, max_tokens, now)
+        self._reply = engine._generate(
+            self.cursor, self._mode, self._text, self._audio, max_tokens, now
+        )
+        return self._reply
 
 
 def _key(seed: int | None) -> mx.array:
+    if seed is not None and not 0 <= seed < 1 << 64:
+        raise RequestError(f"seed {seed} is not a number from 0 to 2^64 - 1")
     return mx.random.key(secrets.randbits(32) if seed is None else seed)

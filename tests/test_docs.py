@@ -39,7 +39,7 @@ def test_commands_run_in_the_order_they_are_given(workplace: Path):
         result = subprocess.run(command, cwd=workplace, capture_output=True, text=True, timeout=120)
         assert result.returncode == 0, f"{line}\n{result.stderr}"
         assert result.stderr == ""
-    assert {"light.wav", "light.flac", "answer.wav", "nano-4bit"} <= {
+    assert {"alarm.wav", "alarm.flac", "answer.wav", "nano-4bit"} <= {
         path.name for path in workplace.iterdir()
     }
 

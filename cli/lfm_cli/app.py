@@ -5,7 +5,10 @@ Exit codes: 0 done, 1 something failed (one line on stderr says what), 2 wrong u
 typing mistake cost nothing.
 """
 
+import io
 import logging
+import os
+import signal
 import sys
 from typing import Annotated
 
@@ -49,17 +52,35 @@ def _options(
     ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", help="Log details to stderr.")] = False,
 ) -> None:
-    logging.basicConfig(
-        level=logging.DEBUG if verbose else logging.WARNING,
-        format="lfm: %(message)s",
-        stream=sys.stderr,
-    )
+    logging.basicConfig(format="lfm: %(message)s", stream=sys.stderr)
+    if verbose:
+        for package in ("lfm2audio_mlx", "lfm_convert"):
+            logging.getLogger(package).setLevel(logging.DEBUG)
 
 
 def main() -> None:
     """Run the command line and exit."""
+    _prepare()
     try:
         app()
     except LfmError as error:
         print(f"lfm: {error}", file=sys.stderr)
         sys.exit(1)
+    except OSError as error:
+        print(f"lfm: {error}", file=sys.stderr)
+        # What stdout could not take must not be tried again at exit.
+        sys.stdout = None
+        sys.exit(1)
+
+
+def _prepare() -> None:
+    """Make odd surroundings ordinary."""
+    if sys.stdin is None:
+        # A closed stdin would give its number to the next file, which MLX takes for an error.
+        os.open(os.devnull, os.O_RDONLY)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    # A polite end cleans up, as ctrl-C does; 128 + number is what a shell reports.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from lfm2audio_mlx.errors import AudioError
+from lfm2audio_mlx.errors import AudioError, RequestError
 from lfm_cli.model import ModelOption, open_engine
 
 __all__ = ["chat"]
@@ -28,7 +28,7 @@ def chat(
         str | None, typer.Option("--system", metavar="PROMPT", help="Another system prompt.")
     ] = None,
     seed: Annotated[
-        int | None, typer.Option("--seed", help="The same seed gives the same sound.")
+        int | None, typer.Option("--seed", min=0, help="The same seed gives the same sound.")
     ] = None,
     model: ModelOption = None,
 ) -> None:
@@ -36,8 +36,11 @@ def chat(
 
     Example: lfm chat --once question.wav -o answer.wav
     """
+    from lfm2audio_mlx.audio.files import check_output
     from lfm_cli.sound import sound_sink
 
+    if output:
+        check_output(output)
     question = _question(once)
     engine = open_engine(model)
     answer = engine.chat(system=system, seed=seed).reply(question)
@@ -46,11 +49,17 @@ def chat(
     with sink as play:
         from lfm2audio_mlx.engine import Sound, Words
 
+        answered = False
         for item in answer:
             if isinstance(item, Words):
                 print(item.text, end="", flush=True)
-            elif isinstance(item, Sound) and play:
-                play(item.samples)
+                answered = answered or bool(item.text)
+            elif isinstance(item, Sound):
+                answered = True
+                if play:
+                    play(item.samples)
+        if not answered:
+            raise RequestError("the model gave no answer; is the question of a kind that it knows?")
     print()
 
 

@@ -1,29 +1,24 @@
 """`lfm convert`: an original checkpoint in, a folder for the engine out."""
 
-from enum import StrEnum
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from lfm_convert.prompts import PROMPTS
+from lfm_convert.recipes import RECIPES
+
 __all__ = ["convert"]
 
 
-class Bits(StrEnum):
-    """Names of `lfm_convert.recipes.RECIPES`."""
+def _one_of(names: Collection[str]) -> Callable[[str | None], str | None]:
+    def check(value: str | None) -> str | None:
+        if value is not None and value not in names:
+            raise typer.BadParameter(f"'{value}' is none of {', '.join(names)}")
+        return value
 
-    FOUR = "4"
-    EIGHT = "8"
-    SIXTEEN = "16"
-    THIRTY_TWO = "32"
-
-
-class Prompts(StrEnum):
-    """Names of `lfm_convert.prompts.PROMPTS`."""
-
-    V1 = "v1"
-    V25 = "v2.5"
-    V25_JP = "v2.5-jp"
+    return check
 
 
 def convert(
@@ -31,16 +26,27 @@ def convert(
         Path,
         typer.Argument(
             metavar="SRC",
-            help="An original LFM2-Audio or LFM2.5-Audio folder, or one from `--bits 16`.",
+            help="An original LFM2-Audio or LFM2.5-Audio folder, or one from `--bits 16` or 32.",
         ),
     ],
     target: Annotated[Path, typer.Argument(metavar="DST", help="The folder to make.")],
     bits: Annotated[
-        Bits, typer.Option("--bits", help="4, 8, 16 (bfloat16) or 32 (float32) bits a weight.")
-    ] = Bits.FOUR,
+        str,
+        typer.Option(
+            "--bits",
+            metavar="|".join(RECIPES),
+            callback=_one_of(RECIPES),
+            help="Bits a weight; 16 is bfloat16, 32 float32.",
+        ),
+    ] = "4",
     prompts: Annotated[
-        Prompts | None,
-        typer.Option("--prompts", help="The prompts it was trained with, if not as usual."),
+        str | None,
+        typer.Option(
+            "--prompts",
+            metavar="|".join(PROMPTS),
+            callback=_one_of(PROMPTS),
+            help="The prompts it was trained with, if not those its decoder suggests.",
+        ),
     ] = None,
 ) -> None:
     """Convert a checkpoint so that `--model` can load it.
@@ -49,6 +55,6 @@ def convert(
     """
     from lfm_convert.convert import convert as run
 
-    folder = run(source, target, bits.value, prompts.value if prompts else None)
+    folder = run(source, target, bits, prompts)
     size = sum(path.stat().st_size for path in folder.iterdir())
     print(f"{folder}: {size / 1e6:,.1f} MB")

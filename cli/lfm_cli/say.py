@@ -5,13 +5,14 @@ from typing import Annotated
 
 import typer
 
+from lfm2audio_mlx.errors import RequestError
 from lfm_cli.model import ModelOption, open_engine
 
 __all__ = ["say"]
 
 
 def say(
-    text: Annotated[list[str], typer.Argument(metavar="TEXT...", help="What to say.")],
+    text: Annotated[list[str], typer.Argument(metavar="TEXT", help="What to say.")],
     output: Annotated[
         Path | None,
         typer.Option(
@@ -19,10 +20,10 @@ def say(
         ),
     ] = None,
     voice: Annotated[
-        str | None, typer.Option("--voice", "-v", metavar="VOICE", help="For example us-female.")
+        str | None, typer.Option("--voice", "-v", metavar="VOICE", help="For example us-male.")
     ] = None,
     seed: Annotated[
-        int | None, typer.Option("--seed", help="The same seed gives the same sound.")
+        int | None, typer.Option("--seed", min=0, help="The same seed gives the same sound.")
     ] = None,
     model: ModelOption = None,
 ) -> None:
@@ -30,10 +31,17 @@ def say(
 
     Example: lfm say "turn on the kitchen light" -o light.wav
     """
+    from lfm2audio_mlx.audio.files import check_output
     from lfm_cli.sound import sound_sink
 
+    if output:
+        check_output(output)
     engine = open_engine(model)
     pieces = engine.say(" ".join(text), voice=voice, seed=seed)
     with sound_sink(output, engine.codec.sample_rate) as play:
+        spoken = False
         for piece in pieces:
             play(piece.samples)
+            spoken = True
+        if not spoken:
+            raise RequestError("the model spoke nothing; is the text of a kind that it knows?")

@@ -35,7 +35,7 @@ def _loudspeaker(sample_rate: int) -> Generator[Play]:
         stream = sounddevice.OutputStream(sample_rate, channels=1, dtype="float32")
     except Exception as error:  # PortAudio missing is an OSError, no device its own error
         raise AudioError(
-            f"no loudspeaker ({error}); -o FILE writes a sound file instead"
+            f"no loudspeaker ({error}); -o FILE keeps the sound, chat has --no-audio"
         ) from error
 
     def play(samples: np.ndarray) -> None:

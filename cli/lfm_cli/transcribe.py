@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from lfm2audio_mlx.errors import AudioError
+from lfm2audio_mlx.errors import LfmError
 from lfm_cli.model import ModelOption, open_engine
 
 __all__ = ["transcribe"]
@@ -14,7 +14,10 @@ __all__ = ["transcribe"]
 
 def transcribe(
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILE...", help="Sound files: wav, flac, mp3, ogg, ...")
+        list[Path],
+        typer.Argument(
+            metavar="FILE", readable=False, help="Sound files: wav, flac, mp3, ogg, ..."
+        ),
     ],
     model: ModelOption = None,
 ) -> None:
@@ -24,20 +27,20 @@ def transcribe(
     """
     from lfm2audio_mlx.audio.files import probe
 
-    failed: list[AudioError] = []
+    failed: list[LfmError] = []
     good: list[Path] = []
     for file in files:
         try:
             probe(file)
             good.append(file)
-        except AudioError as error:
+        except LfmError as error:
             failed.append(error)
     engine = open_engine(model) if good else None
     for file in good:
         assert engine is not None
         try:
             transcript = engine.transcribe(file)
-        except AudioError as error:
+        except LfmError as error:
             failed.append(error)
             continue
         print(f"{file}: {transcript.text}" if len(files) > 1 else transcript.text, flush=True)

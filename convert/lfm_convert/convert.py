@@ -6,6 +6,7 @@
 
 import dataclasses
 import json
+import os
 import re
 import shutil
 import tempfile
@@ -51,15 +52,20 @@ def convert(source: Path, target: Path, recipe: str, family: str | None = None) 
         raise RequestError(f"recipe '{recipe}' is unknown; there are {', '.join(RECIPES)}")
     if family is not None and family not in PROMPTS:
         raise RequestError(f"prompts '{family}' are unknown; there are {', '.join(PROMPTS)}")
-    if target.exists():
+    if os.path.lexists(target):
         raise RequestError(f"{target}: exists already; remove it or choose another name")
     if not target.parent.is_dir():
         raise RequestError(f"{target}: the folder {target.parent} does not exist")
     opened = open_source(source, family)
-    unfinished = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}-"))
+    try:
+        unfinished = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}-"))
+    except OSError as error:
+        raise RequestError(f"{target}: cannot be made: {error.strerror}") from error
     try:
         _write(opened, RECIPES[recipe], unfinished)
-        unfinished.chmod(0o755)
+        mask = os.umask(0o077)
+        os.umask(mask)
+        unfinished.chmod(0o777 & ~mask)  # mkdtemp makes it private
         unfinished.rename(target)
     except BaseException:
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -72,7 +78,7 @@ def _write(source: Source, recipe: Recipe, folder: Path) -> None:
     for part, tensors in source.parts.items():
         module = build(source.config, part)
         fill(module, tensors, f"{source.folder}: {part}")
-        module.set_dtype(getattr(mx, recipe.dtype))
+        module.set_dtype(getattr(mx, recipe.dtype if part == "model" else recipe.codec_dtype))
         planned = _plan(module, part, recipe)
         quantize(module, part, planned)
         record |= planned
@@ -86,7 +92,7 @@ def _write(source: Source, recipe: Recipe, folder: Path) -> None:
     terms = [p for pattern in TERMS for p in source.folder.glob(pattern) if p.is_file()]
     for path in terms:
         shutil.copyfile(path, folder / path.name)
-    if not terms:
+    if not any(path.name.startswith("NOTICE") for path in terms):
         (folder / "NOTICE").write_text(NOTICE, "utf-8")
 
 

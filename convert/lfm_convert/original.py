@@ -99,6 +99,7 @@ DEPTHFORMER = {"heads": 32, "kv_heads": 8, "norm_eps": 1e-5, "rope_theta": 1e6}
 PUBLISHED_MIMI: dict[str, Section] = {
     # The codec of the published checkpoints; its file carries no sizes.
     "seanet": {
+        **MUST_BE["seanet"],
         "dimension": 512,
         "n_filters": 64,
         "n_residual_layers": 1,
@@ -111,6 +112,7 @@ PUBLISHED_MIMI: dict[str, Section] = {
     },
     "quantizer": {"bins": 2048, "dimension": 256},
     "transformer": {
+        **MUST_BE["transformer"],
         "d_model": 512,
         "num_heads": 8,
         "num_layers": 8,
@@ -119,6 +121,17 @@ PUBLISHED_MIMI: dict[str, Section] = {
         "max_period": 10_000,
     },
 }
+
+SEANET_SIZES = (
+    "dimension",
+    "n_filters",
+    "n_residual_layers",
+    "kernel_size",
+    "residual_kernel_size",
+    "last_kernel_size",
+    "dilation_base",
+    "compress",
+)
 
 CODEC_RATE = 24_000
 FRAME_RATE = 12.5
@@ -133,7 +146,7 @@ class Reader:
         self.left = dict(cast(Section, section))
         self.where, self.prefix = where, f"{name}." if name else ""
         for key, value in MUST_BE.get(name, {}).items():
-            found = self.left.pop(key, value)
+            found = self.take(key)
             if found != value:
                 raise self.error(f"'{key}' is {found!r}, only {value!r} is supported")
 
@@ -354,8 +367,7 @@ def _mimi(folder: Path) -> tuple[Section | None, int]:
     stride = CODEC_RATE / FRAME_RATE / hop if hop > 0 else 0
     if not ratios or min(ratios) < 1 or stride != int(stride) or stride < 1:
         raise seanet.error(f"ratios {ratios!r:.80} give no whole steps a frame")
-    others = [key for key in PUBLISHED_MIMI["seanet"] if key != "ratios"]
-    made_seanet = {"ratios": ratios} | {key: seanet.size(key) for key in others}
+    made_seanet = {"ratios": ratios} | {key: seanet.size(key) for key in SEANET_SIZES}
     made = {
         "sample_rate": CODEC_RATE,
         "upsample_stride": int(stride),

@@ -35,6 +35,17 @@ PROMPTS: dict[str, dict[str, Any]] = {
         },
         "described_voice": "",
     },
+    # The embedded checkpoint: prompts as v2.5, trained with two of the voices.
+    "nano": {
+        "transcribe": "Perform ASR.",
+        "speak": "Perform TTS. Use the US male voice.",
+        "chat": "Respond with interleaved text and audio.",
+        "voices": {
+            "us-male": "Perform TTS. Use the US male voice.",
+            "uk-female": "Perform TTS. Use the UK female voice.",
+        },
+        "described_voice": "",
+    },
     # LFM2.5-Audio-1.5B-JP.
     "v2.5-jp": {
         "transcribe": "Perform ASR in japanese.",

@@ -1,7 +1,8 @@
 """How many bits each part gets, as data: the first pattern that matches a layer decides.
 
-A layer that no pattern matches, or whose rows are no multiple of a group, stays in `dtype`.
-Convolutions, norms and the codec are always in `dtype`.
+A layer that no pattern matches, or whose rows are no multiple of a group, stays in `dtype`, and
+so do convolutions and norms. Decoders are kept in `codec_dtype` and compute in float32: bfloat16
+has too few bits for sound, float16 holds their weights at the same size.
 """
 
 from dataclasses import dataclass
@@ -14,16 +15,18 @@ class Recipe:
     """`bits`: pairs of a pattern for "part.path.of.layer" and the bits its weights get."""
 
     dtype: str
+    codec_dtype: str
     bits: tuple[tuple[str, int], ...] = ()
     group_sizes: tuple[int, ...] = (64, 32)
 
 
 RECIPES = {
-    "32": Recipe("float32"),
-    "16": Recipe("bfloat16"),
-    "8": Recipe("bfloat16", ((r"model\..*|detokenizer\.lfm\..*", 8),)),
+    "32": Recipe("float32", "float32"),
+    "16": Recipe("bfloat16", "float16"),
+    "8": Recipe("bfloat16", "float16", ((r"model\..*|detokenizer\.lfm\..*", 8),)),
     "4": Recipe(
         "bfloat16",
+        "float16",
         (
             # Read whole for every token as the text head: 6 bits cost little there.
             (r"model\.lfm\.embed_tokens", 6),

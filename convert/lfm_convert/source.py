@@ -16,7 +16,7 @@ from typing import Any, cast
 
 import mlx.core as mx
 
-from lfm2audio_mlx.config import ModelConfig, parse_config, read_config
+from lfm2audio_mlx.config import FORMAT, ModelConfig, parse_config, read_config
 from lfm2audio_mlx.errors import CheckpointError, ConfigError
 from lfm2audio_mlx.text.tokenizer import Tokenizer
 from lfm2audio_mlx.weights import FILES, open_tensors
@@ -46,7 +46,7 @@ def open_source(folder: Path, family: str | None) -> Source:
         CheckpointError: a tensor is missing or unknown, or a file damaged.
     """
     if not folder.is_dir():
-        raise ConfigError(f"{folder}: no such folder")
+        raise ConfigError(f"{folder}: is not a folder")
     _, data = read_json(folder / "config.json")
     if isinstance(data, dict) and "format" in data:
         return _converted(folder, family)
@@ -71,16 +71,17 @@ def _original(folder: Path, family: str | None) -> Source:
     if family is None:
         family = "v2.5" if sections["detokenizer"] else "v1"
     whole: dict[str, Any] = {
-        "format": 1,
+        "format": FORMAT,
         "dtype": "float32",
         "prompts": PROMPTS[family],
         "quantization": {},
         **sections,
     }
     config = parse_config(whole, str(folder / "config.json"))
-    tied = config.depthformer.tie
-    drop_tied = (r"depth_embeddings\.\d+\.to_logits\.weight",) if tied else ()
-    parts = {"model": _translate("model", _read_main(folder), drop_tied)}
+    main = _read_main(folder)
+    if config.depthformer.tie:
+        _drop_tied_heads(main, folder)
+    parts = {"model": _translate("model", main)}
     if config.mimi:
         parts["mimi"] = _fold_codebooks(
             _translate("mimi", open_tensors(folder / MIMI_FILE)), config, folder / MIMI_FILE
@@ -129,12 +130,24 @@ def _read_main(folder: Path) -> Tensors:
     return tensors
 
 
-def _translate(part: str, tensors: Tensors, more_drops: tuple[str, ...] = ()) -> Tensors:
+def _drop_tied_heads(tensors: Tensors, folder: Path) -> None:
+    """A tied head is its embedding; files that hold a copy must hold the same."""
+    for name in [
+        n for n in tensors if re.fullmatch(r"depth_embeddings\.\d+\.to_logits\.weight", n)
+    ]:
+        twin = name.replace(".to_logits.", ".embedding.")
+        if twin in tensors and not mx.array_equal(tensors.pop(name), tensors[twin]):
+            raise CheckpointError(
+                f"{folder}: tensor '{name}' is not '{twin}', the config says they are tied"
+            )
+
+
+def _translate(part: str, tensors: Tensors) -> Tensors:
     """Original names and layouts -> ours; what the rules drop is left out."""
     rules = RULES[part]
     made: Tensors = {}
     for name, tensor in tensors.items():
-        if any(re.fullmatch(pattern, name) for pattern in rules.drop + more_drops):
+        if any(re.fullmatch(pattern, name) for pattern in rules.drop):
             continue
         for pattern, layout in rules.layout:
             if re.fullmatch(pattern, name):

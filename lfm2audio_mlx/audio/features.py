@@ -50,7 +50,7 @@ def log_mel(samples: np.ndarray, config: FeatureConfig) -> np.ndarray:
     valid = samples.size // config.hop_length
     heard = logs[:valid]
     # The divisor is n - 1; a single frame has no deviation (the reference turns its NaN to 0).
-    deviation = heard.std(axis=0, ddof=1) if valid > 1 else np.zeros(config.features)
+    deviation = heard.std(axis=0, ddof=1) if valid > 1 else 0.0
     features = np.zeros(logs.shape, np.float32)
     features[:valid] = (heard - heard.mean(axis=0)) / (deviation + DEVIATION_GUARD)
     return features

@@ -9,6 +9,7 @@ reference uses torchaudio's windowed sinc, which differs by 2-4 % near the band 
 import contextlib
 import io
 import os
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,9 +19,18 @@ import numpy as np
 import soundfile
 import soxr
 
-from lfm2audio_mlx.errors import AudioError
+from lfm2audio_mlx.audio.containers import shortage
+from lfm2audio_mlx.errors import AudioError, ContextError
 
-__all__ = ["SUFFIXES", "AudioSource", "probe", "read_audio", "source_name", "writing"]
+__all__ = [
+    "SUFFIXES",
+    "AudioSource",
+    "check_output",
+    "probe",
+    "read_audio",
+    "source_name",
+    "writing",
+]
 
 AudioSource = str | Path | bytes | tuple[np.ndarray, int]
 """A file's path, a file's bytes, or samples ([n] or [n, channels], in -1...1) with their rate."""
@@ -33,11 +43,16 @@ READABLE = "wav, flac, mp3, ogg, opus, aiff"
 SUFFIXES = {".wav", ".flac", ".mp3", ".ogg", ".opus", ".aif", ".aiff", ".m4a", ".caf"}
 """Endings by which a word on the command line is taken for a sound file's name."""
 
-UNWRITABLE = {"RAW", "SD2"}
-"""Formats that need to be told more, or write a second file."""
-
-UNKNOWN_SIZES = {0, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF}
-"""Sizes that programs write into a header when they do not know the length yet."""
+WRITABLE = {
+    ".wav": ("WAV", None),
+    ".flac": ("FLAC", None),
+    ".mp3": ("MP3", None),
+    ".ogg": ("OGG", None),
+    ".opus": ("OGG", "OPUS"),
+    ".aif": ("AIFF", None),
+    ".aiff": ("AIFF", None),
+}
+"""Format and subtype, as libsndfile names them, by a file's ending."""
 
 
 def source_name(source: AudioSource) -> str:
@@ -54,21 +69,30 @@ def probe(path: str | Path) -> None:
     Raises:
         AudioError: not there, not readable, no sound file, empty or truncated.
     """
-    with _opened(path, source_name(path)):
+    name = source_name(path)
+    with contextlib.suppress(OSError, ValueError):
+        if not stat.S_ISREG(os.stat(path).st_mode) and not Path(path).is_dir():
+            return  # a pipe can be read only once
+    with _opened(path, name):
         pass
 
 
-def read_audio(source: AudioSource, sample_rate: int) -> np.ndarray:
+def read_audio(source: AudioSource, sample_rate: int, longest: float = float("inf")) -> np.ndarray:
     """The sound of `source` as mono float32 samples [n] at `sample_rate`.
 
     Raises:
         AudioError: not there, not readable, no sound file, empty, truncated, or not finite.
+        ContextError: it lasts more than `longest` seconds; nothing has been read then.
     """
     name = source_name(source)
+    if not isinstance(source, str | Path | bytes | tuple):
+        raise AudioError("audio must be a path, bytes, or a tuple of samples and sample rate")
     if isinstance(source, tuple):
         blocks, rate = _array_blocks(*source, name)
+        _check_length(len(source[0]) / rate, longest, name)
         return _collect(blocks, rate, sample_rate, name)
     with _opened(source, name) as sound:
+        _check_length(sound.frames / sound.samplerate, longest, name)
         return _collect(_file_blocks(sound, name), sound.samplerate, sample_rate, name)
 
 
@@ -76,7 +100,8 @@ def read_audio(source: AudioSource, sample_rate: int) -> np.ndarray:
 def _opened(source: str | Path | bytes, name: str) -> Iterator[soundfile.SoundFile]:
     """A sound file or its bytes, open for reading; all that goes wrong becomes an AudioError."""
     with _open(source, name) as data:
-        _check_container(data, name)
+        if missing := shortage(data):
+            raise AudioError(f"{name}: truncated: {missing}")
         try:
             # By its descriptor, so that libsndfile reads it without calling back into Python.
             file = data if isinstance(data, io.BytesIO) else data.fileno()
@@ -126,21 +151,6 @@ class _Bytes(io.BytesIO):
         return self.tell()
 
 
-def _check_container(data: BinaryIO, name: str) -> None:
-    """Refuse a wav or aiff that ends before its header says; libsndfile would say nothing."""
-    head = data.read(12)
-    present = data.seek(0, io.SEEK_END)
-    data.seek(0)
-    order = {b"RIFF": "little", b"FORM": "big"}.get(head[:4])
-    if order is None or len(head) < 12:
-        return
-    size = int.from_bytes(head[4:8], "little" if order == "little" else "big")
-    if size not in UNKNOWN_SIZES and size + 8 > present:
-        raise AudioError(
-            f"{name}: truncated: its header promises {size + 8:,} bytes, {present:,} are there"
-        )
-
-
 def _file_blocks(sound: soundfile.SoundFile, name: str) -> Iterator[np.ndarray]:
     read = 0
     for block in sound.blocks(BLOCK, dtype="float32", always_2d=True):
@@ -157,9 +167,21 @@ def _array_blocks(samples: np.ndarray, rate: int, name: str) -> tuple[Iterator[n
         or samples.shape[1:] == (0,)
     ):
         raise AudioError(f"{name}: must be float samples [n] or [n, channels]")
+    if samples.ndim == 2 and samples.shape[0] < samples.shape[1]:
+        raise AudioError(
+            f"{name}: shape {samples.shape} looks like [channels, n], not [n, channels]"
+        )
     _check_rate(rate, name)
     samples = samples[:, None] if samples.ndim == 1 else samples
     return (samples[at : at + BLOCK] for at in range(0, len(samples), BLOCK)), rate
+
+
+def _check_length(seconds: float, longest: float, name: str) -> None:
+    if seconds > longest:
+        raise ContextError(
+            f"{name}: {seconds:,.0f} s of sound, the model's context holds {longest:,.0f} s: "
+            "cut it into pieces"
+        )
 
 
 def _check_rate(rate: float, name: str) -> None:
@@ -184,24 +206,33 @@ def _collect(blocks: Iterator[np.ndarray], rate: int, wanted: int, name: str) ->
     return np.concatenate(pieces) if pieces else np.zeros(0, np.float32)
 
 
-@contextlib.contextmanager
-def writing(path: Path, sample_rate: int) -> Iterator[Callable[[np.ndarray], None]]:
-    """Write mono samples to `path` as they come, in the format of its extension.
-
-    The file appears under its name when all is written; after an error there is none.
+def check_output(path: Path) -> None:
+    """Refuse a name that `writing` cannot serve, before any work.
 
     Raises:
-        AudioError: the format is unknown or the folder cannot be written.
+        AudioError: the format is unknown, or there is no such folder.
     """
-    kind = path.suffix.lstrip(".").upper()
-    kind = {"AIF": "AIFF", "OPUS": "OGG"}.get(kind, kind)
-    if kind not in soundfile.available_formats() or kind in UNWRITABLE:
-        raise AudioError(f"{path}: cannot write {path.suffix or 'a file without extension'}")
+    if path.suffix.lower() not in WRITABLE:
+        raise AudioError(f"{path}: cannot write that; the endings are {', '.join(WRITABLE)}")
     if path.is_dir():
         raise AudioError(f"{path}: is a folder")
     if not path.parent.is_dir():
         raise AudioError(f"{path}: the folder {path.parent} does not exist")
-    subtype = "OPUS" if path.suffix.lower() == ".opus" else None
+
+
+@contextlib.contextmanager
+def writing(path: Path, sample_rate: int) -> Iterator[Callable[[np.ndarray], None]]:
+    """Write mono samples to `path` as they come, in the format of its ending.
+
+    The file appears under its name when all is written, in place of one that was there; after an
+    error there is none.
+
+    Raises:
+        AudioError: see `check_output`; or the folder cannot be written, or the disk is full.
+    """
+    check_output(path)
+    path = path.resolve()  # what a link points to is replaced, not the link
+    kind, subtype = WRITABLE[path.suffix.lower()]
     try:
         handle, unfinished = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-")
     except OSError as error:
@@ -216,6 +247,8 @@ def writing(path: Path, sample_rate: int) -> Iterator[Callable[[np.ndarray], Non
         os.replace(unfinished, path)
     except soundfile.LibsndfileError as error:
         raise AudioError(f"{path}: cannot be written: {error.error_string}") from error
+    except OSError as error:
+        raise AudioError(f"{path}: cannot be written: {error.strerror}") from error
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(unfinished)

@@ -16,6 +16,15 @@ from lfm2audio_mlx.models.layers import DepthwiseConv
 
 __all__ = ["Adapter", "Conformer", "relative_positions"]
 
+# A long recording goes through in blocks, so that memory grows with its length and not with the
+# square of it; what comes out is the same.
+SUBSAMPLING_BLOCK = 1024
+"""Outputs of the subsampling that are computed at once."""
+MARGIN = 2
+"""Outputs whose inputs a block overlaps with the next: three strided convolutions see one."""
+QUERY_BLOCK = 512
+"""Queries that attend at once."""
+
 
 def relative_positions(length: int, dim: int) -> mx.array:
     """Sinusoids of the distances length-1 ... -(length-1), interleaved sin and cos.
@@ -33,7 +42,7 @@ class Subsampling(nn.Module):
 
     def __init__(self, config: ConformerConfig):
         super().__init__()
-        channels = config.subsampling_channels
+        channels, self.factor = config.subsampling_channels, config.subsampling_factor
         stages = int(math.log2(config.subsampling_factor))
         # Entries of the list keep the reference's numbering, activations included.
         self.conv: list[nn.Module] = [
@@ -52,7 +61,18 @@ class Subsampling(nn.Module):
         self.out = nn.Linear(channels * frequencies, config.d_model)
 
     def __call__(self, x: mx.array) -> mx.array:
-        """x [B, T, features] -> [B, ceil(T / factor), d_model]."""
+        """x [B, T, features] -> [B, ceil(T / factor), d_model], a block of time at once."""
+        blocks: list[mx.array] = []
+        for start in range(0, x.shape[1], SUBSAMPLING_BLOCK * self.factor):
+            # With what the block's first and last outputs see beyond it.
+            before = min(start, MARGIN * self.factor)
+            end = start + (SUBSAMPLING_BLOCK + MARGIN) * self.factor
+            y = self._convolve(x[:, start - before : end])
+            first = before // self.factor
+            blocks.append(y[:, first : first + SUBSAMPLING_BLOCK])
+        return mx.concatenate(blocks, axis=1)
+
+    def _convolve(self, x: mx.array) -> mx.array:
         x = x[..., None]
         for layer in self.conv:
             x = layer(x)
@@ -84,19 +104,35 @@ class RelativeAttention(nn.Module):
         queries = self.linear_q(x).reshape(B, T, self.heads, -1)
         keys, values = split(self.linear_k(x)), split(self.linear_v(x))
         distances = self.linear_pos(positions).reshape(2 * T - 1, self.heads, -1)
+        distances = distances.transpose(1, 2, 0)
         by_content = (queries + self.pos_bias_u).transpose(0, 2, 1, 3)
         by_distance = (queries + self.pos_bias_v).transpose(0, 2, 1, 3)
         scale = (D // self.heads) ** -0.5
-        bias = _relative_shift(by_distance @ distances.transpose(1, 2, 0)) * scale
-        y = mx.fast.scaled_dot_product_attention(by_content, keys, values, scale=scale, mask=bias)
+        blocks: list[mx.array] = []
+        for start in range(0, T, QUERY_BLOCK):
+            end = min(start + QUERY_BLOCK, T)
+            # Distances from the block's last query to key 0, down to its first to the last key.
+            near = distances[..., T - end : 2 * T - 1 - start]
+            bias = _relative_shift(by_distance[:, :, start:end] @ near) * scale
+            blocks.append(
+                mx.fast.scaled_dot_product_attention(
+                    by_content[:, :, start:end], keys, values, scale=scale, mask=bias
+                )
+            )
+            if T > QUERY_BLOCK:
+                mx.eval(blocks[-1])  # or the scores of all blocks stand in memory at once
+        y = mx.concatenate(blocks, axis=2)
         return self.linear_out(y.transpose(0, 2, 1, 3).reshape(B, T, D))
 
 
 def _relative_shift(scores: mx.array) -> mx.array:
-    """[B, H, T, 2T - 1] by distance -> [B, H, T, T] by key (Transformer-XL, appendix B)."""
-    B, H, T, P = scores.shape
+    """[B, H, R, K + R - 1] by falling distance -> [B, H, R, K] by key, for R queries in a row.
+
+    Row i begins R - 1 - i columns in (Transformer-XL, appendix B, for a block of the rows).
+    """
+    B, H, R, P = scores.shape
     scores = mx.pad(scores, [(0, 0), (0, 0), (0, 0), (1, 0)])
-    return scores.reshape(B, H, P + 1, T)[:, :, 1:].reshape(B, H, T, P)[..., :T]
+    return scores.reshape(B, H, P + 1, R)[:, :, 1:].reshape(B, H, R, P)[..., : P - R + 1]
 
 
 class ConvolutionModule(nn.Module):

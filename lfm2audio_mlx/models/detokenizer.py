@@ -22,14 +22,12 @@ class DetokenizerState:
     """What decoding remembers between calls.
 
     `waves` [B, overlap] and `envelope` [overlap] hold the sums of windowed frames, and of
-    squared windows, in the samples that the next frames still add to; `trim` counts the
-    samples at the very start that "same" padding still has to drop.
+    squared windows, in the samples that the next frames still add to.
     """
 
     lfm: Lfm2State
     waves: mx.array
     envelope: mx.array
-    trim: int
 
 
 class Detokenizer(nn.Module):
@@ -82,23 +80,21 @@ class Detokenizer(nn.Module):
         T = frames.shape[1]
         waves = _sum_at_hops(frames, self.hop)
         envelope = _sum_at_hops(mx.broadcast_to(window, (1, T, self.n_fft)), self.hop)[0]
-        trim = self.padding
+        first = 0 if state else self.padding
         if state:
             overlap = state.waves.shape[1]
             waves = mx.concatenate([waves[:, :overlap] + state.waves, waves[:, overlap:]], axis=1)
             envelope = mx.concatenate(
                 [envelope[:overlap] + state.envelope, envelope[overlap:]], axis=0
             )
-            trim = state.trim
         final = T * self.hop
-        samples = waves[:, trim:final] / envelope[trim:final]
-        left = max(0, trim - final)
-        return samples, DetokenizerState(lfm, waves[:, final:], envelope[final:], left)
+        samples = waves[:, first:final] / envelope[first:final]
+        return samples, DetokenizerState(lfm, waves[:, final:], envelope[final:])
 
     def flush(self, state: DetokenizerState) -> mx.array:
         """The last samples, up to where "same" padding cuts: [B, padding]."""
         end = state.waves.shape[1] - self.padding
-        return state.waves[:, state.trim : end] / state.envelope[state.trim : end]
+        return state.waves[:, :end] / state.envelope[:end]
 
 
 def _hann(length: int) -> mx.array:

@@ -138,7 +138,7 @@ def test_terms_travel(originals: dict[str, Path], copy_of: Copy, tmp_path: Path)
     target = convert(folder, tmp_path / "target", "16")
     assert (target / "LICENSE").read_text("utf-8") == "the terms"
     assert (target / "LICENSE.mimi.txt").read_text("utf-8") == "more terms"
-    assert not (target / "NOTICE").exists()
+    assert (target / "NOTICE").read_text("utf-8") == NOTICE
     nano = convert(EMBEDDED, tmp_path / "nano", "16")
     assert (nano / "NOTICE").read_bytes() == (EMBEDDED / "NOTICE").read_bytes()
 

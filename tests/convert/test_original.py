@@ -219,7 +219,8 @@ def test_an_intermediate_size_may_be_the_adjusted_width(write: Write):
 def test_the_published_codec_is_used_where_nothing_says_otherwise(write: Write):
     made = read_original_config(write(edit=lambda files: files.pop(CODEC)))
     assert made["codebook_size"] == 2048
-    assert made["mimi"]["seanet"] == PUBLISHED_MIMI["seanet"]
+    assert made["mimi"]["seanet"].items() <= PUBLISHED_MIMI["seanet"].items()
+    assert made["mimi"]["seanet"]["n_filters"] == 64
     assert made["mimi"]["upsample_stride"] == 2 and made["mimi"]["sample_rate"] == 24_000
     assert made["mimi"]["transformer"]["ff_dim"] == 2048
     assert made["mimi"]["transformer"]["context"] == 250

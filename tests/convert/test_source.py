@@ -296,7 +296,7 @@ def test_a_folder_without_a_decoder_is_refused(v1: Path):
 
 
 def test_what_is_no_folder_is_refused(tmp_path: Path):
-    with pytest.raises(ConfigError, match="no such folder"):
+    with pytest.raises(ConfigError, match="is not a folder"):
         open_source(tmp_path / "no", None)
     with pytest.raises(ConfigError, match=r"config\.json: not there"):
         open_source(tmp_path, None)

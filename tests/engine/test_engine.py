@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 
 import parity
-from lfm2audio_mlx.engine import Chat, Engine, Mode, Sound, Words
+from lfm2audio_mlx.engine import (
+    CHAT_VOICE,
+    SAY_VOICE,
+    Chat,
+    Engine,
+    Mode,
+    Sound,
+    Words,
+)
 from lfm2audio_mlx.errors import AudioError, ContextError, LfmError, RequestError
 from lfm2audio_mlx.generation.decode import (
     AudioFrame,
@@ -30,8 +38,9 @@ from lfm2audio_mlx.generation.prompt import (
     open_turn,
     turn,
 )
-from lfm2audio_mlx.generation.sampling import GREEDY
+from lfm2audio_mlx.generation.sampling import GREEDY, Sampling
 from lfm2audio_mlx.models.lfm2_audio import Lfm2Audio
+from lfm2audio_mlx.tokens import END_OF_AUDIO
 
 SHORT, LONG = parity.speech("time"), parity.speech("volume")
 
@@ -86,7 +95,7 @@ def test_speech_streams_and_a_seed_repeats_it(nano: Engine):
 
 
 def test_voices_are_prompts_of_the_checkpoint(nano: Engine, engines: dict[str, Engine]):
-    assert nano.voices == ("us-male", "us-female", "uk-male", "uk-female")
+    assert nano.voices == ("us-male", "uk-female")
     assert nano._voice_prompt("uk-female") == "Perform TTS. Use the UK female voice."
     described = engines["v1"]._voice_prompt("An old man whispers.")
     assert described == "Perform TTS.\nUse the following voice: An old man whispers."
@@ -94,7 +103,7 @@ def test_voices_are_prompts_of_the_checkpoint(nano: Engine, engines: dict[str, E
 
 @pytest.mark.parametrize("voice", ["nobody", "An old man whispers.", ""])
 def test_an_unknown_voice_is_refused_at_once(nano: Engine, voice: str):
-    with pytest.raises(RequestError, match="us-male, us-female"):
+    with pytest.raises(RequestError, match="us-male, uk-female"):
         nano.say("hello", voice=voice)
 
 
@@ -244,6 +253,82 @@ def test_an_answer_left_half_way_can_be_followed_by_another_question(engines: di
     assert chat.cursor.position > position
 
 
+def test_a_new_question_ends_an_answer_that_is_still_being_given(engines: dict[str, Engine]):
+    chat = engines["v1"].chat(audio=GREEDY)
+    stale, never_started = chat.events("hello", max_tokens=40), chat.events("and", max_tokens=40)
+    del never_started
+    next(fresh := chat.events("go on", max_tokens=5))
+    assert list(stale) == []
+    assert list(fresh)[-1] == EndOfTurn("length")
+
+
+def test_a_cut_off_answer_is_logged(engines: dict[str, Engine], caplog: pytest.LogCaptureFixture):
+    list(engines["v1"].chat(audio=GREEDY).reply("hello", max_tokens=5))
+    assert "cut off: its length is used up" in caplog.text
+
+
+@pytest.mark.parametrize("seed", [-1, 1 << 64])
+def test_a_seed_that_is_none_is_refused(nano: Engine, seed: int):
+    with pytest.raises(RequestError, match="seed"):
+        nano.say("hello", seed=seed)
+
+
+# Randomness: nothing is drawn twice with one key
+
+
+class Flat:
+    """A model of which every choice is even, so that what is drawn is the keys alone."""
+
+    def __init__(self, engine: Engine):
+        self.model = engine.model
+
+    def __enter__(self) -> None:
+        self.weights = [
+            (table.embedding, table.embedding.weight)
+            for table in self.model.depthformer.depth_embeddings
+        ]
+        for table, weight in self.weights:
+            table.weight = mx.zeros_like(weight)
+
+    def __exit__(self, *_: object) -> None:
+        for table, weight in self.weights:
+            table.weight = weight
+
+
+def frames_of(events: list[Event]) -> list[tuple[int, ...]]:
+    return [event.codes for event in events if isinstance(event, AudioFrame)]
+
+
+def test_codebooks_steps_and_turns_each_draw_for_themselves(engines: dict[str, Engine]):
+    engine = engines["v1"]
+    with Flat(engine):
+        chat = engine.chat(audio=Sampling(1.0), seed=5)
+        first, second = frames_of(answer(chat, "one")), frames_of(answer(chat, "one"))
+    # Even draws from 2,048 codes: equal neighbours would be a key used twice.
+    assert all(len(set(codes)) > 4 for codes in first)
+    assert len(set(first)) == len(first)
+    assert not set(first) & set(second)
+
+
+def test_speech_is_sampled_as_the_model_card_says():
+    assert (SAY_VOICE.temperature, SAY_VOICE.top_k) == (0.8, 64)
+    assert (CHAT_VOICE.temperature, CHAT_VOICE.top_k) == (1.0, 4)
+
+
+@pytest.mark.parametrize("name", ["v1", "v25"])
+def test_speech_after_the_end_of_speech_begins_anew(engines: dict[str, Engine], name: str):
+    engine = engines[name]
+    frames: list[Event] = [AudioFrame((5, 6, 7, 8, 9, 10, 11, 12))] * 2
+    end = AudioFrame((END_OF_AUDIO,) * 8)
+
+    def sound(events: list[Event]) -> np.ndarray:
+        items = engine._render(iter([*events, EndOfTurn("end")]))
+        return np.concatenate([item.samples for item in items if isinstance(item, Sound)])
+
+    twice = sound([*frames, end, *frames])
+    assert np.array_equal(twice, np.concatenate([sound(frames), sound(frames)]))
+
+
 @pytest.mark.parametrize("parts", [(), ("",), ("  ", "\n")])
 def test_an_empty_question_is_refused(engines: dict[str, Engine], parts: tuple[str, ...]):
     with pytest.raises(RequestError, match="empty"):
@@ -271,7 +356,7 @@ def test_the_context_is_that_of_the_published_models(engines: dict[str, Engine])
 
 def test_too_long_a_recording_is_refused_before_any_work(nano: Engine):
     hour = (np.zeros(16_000 * 60 * 45, np.float32), 16_000)
-    with pytest.raises(ContextError, match=r"positions .* holds 32,768"):
+    with pytest.raises(ContextError, match=r"2,700 s of sound, .* holds 2,621 s"):
         nano.transcribe(hour)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from lfm2audio_mlx.engine import Engine
+from lfm2audio_mlx.models import conformer
 from lfm2audio_mlx.models.conformer import _relative_shift, relative_positions
 
 TOLERANCE = 1e-5  # float32
@@ -22,14 +23,41 @@ def test_positions_are_sinusoids_of_the_distance():
             assert table[row, 2 * pair + 1] == pytest.approx(math.cos(angle), abs=TOLERANCE)
 
 
-@pytest.mark.parametrize("T", [1, 2, 7])
-def test_the_shift_gives_each_key_the_score_of_its_distance(T: int):
-    scores = mx.random.normal((2, 3, T, 2 * T - 1), key=mx.random.key(0))
+@pytest.mark.parametrize(("rows", "keys"), [(1, 1), (2, 2), (7, 7), (3, 7), (1, 5)])
+def test_the_shift_gives_each_key_the_score_of_its_distance(rows: int, keys: int):
+    """Rows are queries in a row; the first column is the last query's distance to key 0."""
+    scores = mx.random.normal((2, 3, rows, keys + rows - 1), key=mx.random.key(0))
     shifted = np.array(_relative_shift(scores))
-    for query in range(T):
-        for key in range(T):
-            column = (T - 1) - (query - key)
-            assert np.array_equal(shifted[..., query, key], np.array(scores)[..., query, column])
+    for row in range(rows):
+        for key in range(keys):
+            column = (rows - 1 - row) + key
+            assert np.array_equal(shifted[..., row, key], np.array(scores)[..., row, column])
+
+
+@pytest.mark.parametrize("frames", [300, 1000, 1001])
+def test_a_long_recording_in_blocks_is_the_same(
+    engines: dict[str, Engine], monkeypatch: pytest.MonkeyPatch, frames: int
+):
+    features = mx.random.normal((1, frames, 128), key=mx.random.key(frames))
+    whole = engines["v25"].model.conformer(features)
+    monkeypatch.setattr(conformer, "QUERY_BLOCK", 10)
+    monkeypatch.setattr(conformer, "SUBSAMPLING_BLOCK", 9)
+    blocks = engines["v25"].model.conformer(features)
+    assert blocks.shape == whole.shape
+    assert np.abs(blocks - whole).max() < TOLERANCE * np.abs(whole).max()
+
+
+@pytest.mark.slow
+def test_memory_grows_with_the_length_of_a_recording_not_its_square(nano: Engine):
+    def peak(seconds: int) -> int:
+        mx.clear_cache()
+        mx.reset_peak_memory()
+        before = mx.get_active_memory()
+        mx.eval(nano.model.conformer(mx.zeros((1, seconds * 100, 128))))
+        return mx.get_peak_memory() - before
+
+    # Eight times the length; a square would be 64 times.
+    assert peak(480) < 12 * peak(60)
 
 
 @pytest.mark.parametrize("frames", [1, 7, 8, 9, 63, 64, 65])

@@ -70,11 +70,12 @@ def test_nothing_leaves_the_dtype_of_the_model(dtype: str):
         return mx.argmax(logits, axis=-1)
 
     model.depthformer(hidden[:, -1], choose)
-    wave, codec_state = checkpoint.codec.decode(mx.zeros((1, 8, 2), mx.int32))
-    arrays = [heard, said, hidden, model.text_logits(hidden), wave]
+    arrays = [heard, said, hidden, model.text_logits(hidden)]
     arrays += [array for layer in state.layers for array in tensors(layer)]
-    arrays += [array for cache in codec_state.transformer for array in (cache.keys, cache.values)]
     assert {array.dtype for array in arrays} | set(seen) == {wanted}
+    # Sound is another matter: 16 bits are audible in it.
+    wave, _ = checkpoint.codec.decode(mx.zeros((1, 8, 2), mx.int32))
+    assert wave.dtype == mx.float32
 
 
 def tensors(layer: object) -> list[mx.array]:
