@@ -5,15 +5,12 @@ ways, so each field here has one meaning and no default: a missing, unknown, mis
 contradictory key is a `ConfigError` that names the file and the key.
 """
 
-import dataclasses
-import json
-import types
-import typing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lfm2audio_mlx.errors import ConfigError
+from lfm2audio_mlx.strict import OrZero, parse, read_json, require
 from lfm2audio_mlx.tokens import CODEBOOK_SIZE
 
 __all__ = [
@@ -36,8 +33,6 @@ __all__ = [
 FORMAT = 1
 """Version of the converted layout; an engine reads its own and says so of any other."""
 
-MAY_BE_ZERO = {"vocab_size", "sliding_window", "n_residual_layers"}
-
 
 @dataclass(frozen=True)
 class FeatureConfig:
@@ -50,7 +45,7 @@ class FeatureConfig:
     hop_length: int
 
     def validate(self) -> None:
-        _require(self.win_length <= self.n_fft, "win_length exceeds n_fft")
+        require(self.win_length <= self.n_fft, "win_length exceeds n_fft")
 
 
 @dataclass(frozen=True)
@@ -68,11 +63,11 @@ class ConformerConfig:
     xscaling: bool
 
     def validate(self) -> None:
-        _require(self.d_model % self.n_heads == 0, "d_model is not a multiple of n_heads")
-        _require(self.d_model % 2 == 0, "d_model is odd")
-        _require(self.conv_kernel_size % 2 == 1, "conv_kernel_size is even")
+        require(self.d_model % self.n_heads == 0, "d_model is not a multiple of n_heads")
+        require(self.d_model % 2 == 0, "d_model is odd")
+        require(self.conv_kernel_size % 2 == 1, "conv_kernel_size is even")
         factor = self.subsampling_factor
-        _require(factor >= 2 and factor & (factor - 1) == 0, "subsampling_factor is no power of 2")
+        require(factor >= 2 and factor & (factor - 1) == 0, "subsampling_factor is no power of 2")
 
 
 @dataclass(frozen=True)
@@ -83,7 +78,7 @@ class Lfm2Config:
     table, the backbone no sliding layer).
     """
 
-    vocab_size: int
+    vocab_size: OrZero
     hidden_size: int
     layer_types: tuple[str, ...]
     num_attention_heads: int
@@ -93,18 +88,18 @@ class Lfm2Config:
     conv_bias: bool
     norm_eps: float
     rope_theta: float
-    sliding_window: int
+    sliding_window: OrZero
 
     def validate(self) -> None:
         heads, kv_heads = self.num_attention_heads, self.num_key_value_heads
-        _require(self.hidden_size % heads == 0, "hidden_size is not a multiple of the heads")
-        _require(heads % kv_heads == 0, "num_key_value_heads does not divide num_attention_heads")
-        _require(bool(self.layer_types), "layer_types is empty")
+        require(self.hidden_size % heads == 0, "hidden_size is not a multiple of the heads")
+        require(heads % kv_heads == 0, "num_key_value_heads does not divide num_attention_heads")
+        require(bool(self.layer_types), "layer_types is empty")
         known = {"conv", "full_attention", "sliding_attention"}
         unknown = sorted(set(self.layer_types) - known)
-        _require(not unknown, f"layer_types holds {unknown}, known are {sorted(known)}")
+        require(not unknown, f"layer_types holds {unknown}, known are {sorted(known)}")
         sliding = "sliding_attention" in self.layer_types
-        _require(sliding == (self.sliding_window > 0), "sliding_window contradicts layer_types")
+        require(sliding == (self.sliding_window > 0), "sliding_window contradicts layer_types")
 
     @property
     def head_dim(self) -> int:
@@ -125,8 +120,8 @@ class DepthformerConfig:
     rope_theta: float
 
     def validate(self) -> None:
-        _require(self.dim % (2 * self.heads) == 0, "dim is not a multiple of twice the heads")
-        _require(self.heads % self.kv_heads == 0, "kv_heads does not divide heads")
+        require(self.dim % (2 * self.heads) == 0, "dim is not a multiple of twice the heads")
+        require(self.heads % self.kv_heads == 0, "kv_heads does not divide heads")
 
 
 @dataclass(frozen=True)
@@ -135,7 +130,7 @@ class SeanetConfig:
 
     dimension: int
     n_filters: int
-    n_residual_layers: int
+    n_residual_layers: OrZero
     ratios: tuple[int, ...]
     kernel_size: int
     residual_kernel_size: int
@@ -144,7 +139,7 @@ class SeanetConfig:
     compress: int
 
     def validate(self) -> None:
-        _require(self.n_filters % self.compress == 0, "compress does not divide n_filters")
+        require(self.n_filters % self.compress == 0, "compress does not divide n_filters")
 
 
 @dataclass(frozen=True)
@@ -159,7 +154,7 @@ class CodecTransformerConfig:
     max_period: float
 
     def validate(self) -> None:
-        _require(self.d_model % (2 * self.num_heads) == 0, "d_model does not fit num_heads")
+        require(self.d_model % (2 * self.num_heads) == 0, "d_model does not fit num_heads")
 
 
 @dataclass(frozen=True)
@@ -184,10 +179,10 @@ class DetokenizerConfig:
 
     def validate(self) -> None:
         n_fft = self.output_size - 2
-        _require(n_fft % self.hop_length == 0, "hop_length does not divide n_fft")
-        _require((n_fft - self.hop_length) % 2 == 0, "n_fft - hop_length is odd")
+        require(n_fft % self.hop_length == 0, "hop_length does not divide n_fft")
+        require((n_fft - self.hop_length) % 2 == 0, "n_fft - hop_length is odd")
         padding, frame = (n_fft - self.hop_length) // 2, self.upsample_factor * self.hop_length
-        _require(0 <= padding <= frame, "a frame is shorter than the padding of its transform")
+        require(0 <= padding <= frame, "a frame is shorter than the padding of its transform")
 
 
 @dataclass(frozen=True)
@@ -213,8 +208,8 @@ class QuantizationConfig:
     group_size: int
 
     def validate(self) -> None:
-        _require(self.bits in (2, 3, 4, 5, 6, 8), f"bits {self.bits} is none of 2, 3, 4, 5, 6, 8")
-        _require(self.group_size in (32, 64, 128), f"group_size {self.group_size} is unknown")
+        require(self.bits in (2, 3, 4, 5, 6, 8), f"bits {self.bits} is none of 2, 3, 4, 5, 6, 8")
+        require(self.group_size in (32, 64, 128), f"group_size {self.group_size} is unknown")
 
 
 @dataclass(frozen=True)
@@ -241,17 +236,17 @@ class ModelConfig:
     quantization: dict[str, QuantizationConfig]
 
     def validate(self) -> None:
-        _require(self.format == FORMAT, f"format {self.format} is not {FORMAT}: convert again")
-        _require(
+        require(self.format == FORMAT, f"format {self.format} is not {FORMAT}: convert again")
+        require(
             self.dtype in {"float32", "bfloat16", "float16"}, f"dtype {self.dtype!r} is unknown"
         )
-        _require(
+        require(
             self.features.features == self.conformer.features,
             "features.features and conformer.features differ",
         )
         decoders = [d for d in (self.mimi, self.detokenizer) if d is not None]
-        _require(bool(decoders), "neither mimi nor detokenizer is there, one is needed to speak")
-        _require(0 < self.codebook_size <= CODEBOOK_SIZE, f"codebook_size is over {CODEBOOK_SIZE}")
+        require(bool(decoders), "neither mimi nor detokenizer is there, one is needed to speak")
+        require(0 < self.codebook_size <= CODEBOOK_SIZE, f"codebook_size is over {CODEBOOK_SIZE}")
 
 
 def read_config(folder: Path) -> ModelConfig:
@@ -263,11 +258,7 @@ def read_config(folder: Path) -> ModelConfig:
     path = folder / "config.json"
     if not path.is_file():
         raise ConfigError(f"{path}: not there; is {folder} a folder that `lfm convert` made?")
-    try:
-        data = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{path}: not readable as JSON: {error}") from error
-    return parse_config(data, str(path))
+    return parse_config(read_json(path), str(path))
 
 
 def parse_config(data: Any, where: str) -> ModelConfig:
@@ -277,64 +268,4 @@ def parse_config(data: Any, where: str) -> ModelConfig:
             f"{where}: key 'format' is missing; an original checkpoint goes through "
             "`lfm convert SRC DST` first"
         )
-    return _parse(ModelConfig, data, where, "")
-
-
-class _Contradiction(Exception):
-    """Two keys that cannot both be right; `_parse` adds where."""
-
-
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise _Contradiction(message)
-
-
-def _parse(kind: Any, value: Any, where: str, key: str) -> Any:
-    """`value` as a `kind`: a dataclass, tuple, dict, optional or plain JSON value."""
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin is types.UnionType:
-        if value is None:
-            return None
-        return _parse(arguments[0], value, where, key)
-    if dataclasses.is_dataclass(kind):
-        return _parse_dataclass(kind, value, where, key)
-    if origin is tuple:
-        if not isinstance(value, list):
-            raise ConfigError(f"{where}: key '{key}' must be a list, not {value!r:.80}")
-        return tuple(_parse(arguments[0], v, where, f"{key}[{i}]") for i, v in enumerate(value))
-    if origin is dict:
-        if not isinstance(value, dict):
-            raise ConfigError(f"{where}: key '{key}' must be an object, not {value!r:.80}")
-        return {k: _parse(arguments[1], v, where, f"{key}.{k}") for k, v in value.items()}
-    return _parse_scalar(kind, value, where, key)
-
-
-def _parse_scalar(kind: type, value: Any, where: str, key: str) -> Any:
-    """Sizes and factors are positive; `MAY_BE_ZERO` names the sizes where 0 means none."""
-    if kind is float and type(value) is int and abs(value) < 1 << 53:
-        value = float(value)
-    if type(value) is not kind:
-        raise ConfigError(f"{where}: key '{key}' must be a {kind.__name__}, not {value!r:.80}")
-    if kind in (int, float):
-        none = value == 0 and key.rpartition(".")[2] in MAY_BE_ZERO
-        if not (0 < value < float("inf") or none):
-            raise ConfigError(f"{where}: key '{key}' must be positive, not {value!r:.80}")
-    return value
-
-
-def _parse_dataclass(kind: Any, value: Any, where: str, key: str) -> Any:
-    name = f"{key}." if key else ""
-    if not isinstance(value, dict):
-        raise ConfigError(f"{where}: {f'key {key!r}' if key else 'the file'} must be an object")
-    fields = {field.name: field.type for field in dataclasses.fields(kind)}
-    for missing in fields.keys() - value.keys():
-        raise ConfigError(f"{where}: key '{name}{missing}' is missing")
-    for unknown in value.keys() - fields.keys():
-        raise ConfigError(f"{where}: key '{name}{unknown}' is unknown")
-    made = kind(**{k: _parse(t, value[k], where, f"{name}{k}") for k, t in fields.items()})
-    try:
-        if hasattr(made, "validate"):
-            made.validate()
-    except _Contradiction as error:
-        raise ConfigError(f"{where}: {f'in {key!r}, ' if key else ''}{error}") from None
-    return made
+    return parse(ModelConfig, data, where)

@@ -5,13 +5,13 @@ once: a missing or contradictory key, or an architecture that the engine does no
 `ConfigError` that names it. Unknown keys are logged and passed over.
 """
 
-import json
 import logging
 import math
 from pathlib import Path
 from typing import Any, cast
 
 from lfm2audio_mlx.errors import ConfigError
+from lfm2audio_mlx.strict import read_json
 
 __all__ = ["DETOKENIZER_FOLDER", "MIMI_FILE", "read_original_config"]
 
@@ -200,7 +200,7 @@ def read_original_config(folder: Path) -> Section:
     Raises:
         ConfigError: a file is missing or unreadable, a key missing, contradictory, unsupported.
     """
-    where, data = read_json(folder / "config.json")
+    where, data = _read(folder / "config.json")
     top = Reader(data, where, "")
     lfm = top.take("lfm")
     hidden = Reader(lfm, where, "lfm")
@@ -220,14 +220,9 @@ def read_original_config(folder: Path) -> Section:
     return made
 
 
-def read_json(path: Path) -> tuple[str, Any]:
-    """A file's name for messages and its decoded content."""
-    try:
-        return str(path), json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: not there; is {path.parent} a checkpoint?") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{path}: not readable as JSON: {error}") from error
+def _read(path: Path) -> tuple[str, Any]:
+    """A file's name for messages, and its content."""
+    return str(path), read_json(path)
 
 
 def _features(section: Reader) -> Section:
@@ -357,7 +352,7 @@ def _mimi(folder: Path) -> tuple[Section | None, int]:
         return None, PUBLISHED_MIMI["quantizer"]["bins"]
     where, sizes = f"{folder / MIMI_FILE}", PUBLISHED_MIMI
     if (folder / "mimi_config.json").exists():
-        where, sizes = read_json(folder / "mimi_config.json")
+        where, sizes = _read(folder / "mimi_config.json")
     top = Reader(sizes, where, "")
     seanet = Reader(top.take("seanet"), where, "seanet")
     transformer = Reader(top.take("transformer"), where, "transformer")
@@ -392,7 +387,7 @@ def _detokenizer(folder: Path) -> Section | None:
     """The v2.5 decoder's section, if the folder has it."""
     if not (folder / DETOKENIZER_FOLDER).is_dir():
         return None
-    where, data = read_json(folder / DETOKENIZER_FOLDER / "config.json")
+    where, data = _read(folder / DETOKENIZER_FOLDER / "config.json")
     if isinstance(data, dict):
         data = cast(Section, data)
         rope = {"rope_theta"} if data.get("rope_parameters") else set[str]()

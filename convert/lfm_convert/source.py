@@ -18,9 +18,10 @@ import mlx.core as mx
 
 from lfm2audio_mlx.config import FORMAT, ModelConfig, parse_config, read_config
 from lfm2audio_mlx.errors import CheckpointError, ConfigError
+from lfm2audio_mlx.strict import read_json
 from lfm2audio_mlx.text.tokenizer import Tokenizer
 from lfm2audio_mlx.weights import FILES, open_tensors
-from lfm_convert.original import DETOKENIZER_FOLDER, MIMI_FILE, read_json, read_original_config
+from lfm_convert.original import DETOKENIZER_FOLDER, MIMI_FILE, read_original_config
 from lfm_convert.prompts import PROMPTS
 from lfm_convert.rules import LAYOUTS, RULES
 
@@ -47,7 +48,7 @@ def open_source(folder: Path, family: str | None) -> Source:
     """
     if not folder.is_dir():
         raise ConfigError(f"{folder}: is not a folder")
-    _, data = read_json(folder / "config.json")
+    data = read_json(folder / "config.json")
     if isinstance(data, dict) and "format" in data:
         return _converted(folder, family)
     return _original(folder, family)
@@ -95,7 +96,8 @@ def _original(folder: Path, family: str | None) -> Source:
 def _check_tokenizer(folder: Path) -> None:
     """The config's end token must be the tokenizer's, and its ids must fit the embedding."""
     tokenizer = Tokenizer(folder)
-    where, data = read_json(folder / "config.json")
+    where = folder / "config.json"
+    data = read_json(where)
     lfm = cast(dict[str, Any], data["lfm"])
     stop = lfm.get("eos_token_id", tokenizer.special.turn_end)
     if stop != tokenizer.special.turn_end:
@@ -115,7 +117,7 @@ def _read_main(folder: Path) -> Tensors:
     index = folder / "model.safetensors.index.json"
     if not index.exists():
         return open_tensors(folder / "model.safetensors")
-    _, data = read_json(index)
+    data = read_json(index)
     places: Any = cast(dict[str, Any], data).get("weight_map") if isinstance(data, dict) else None
     if not isinstance(places, dict):
         raise CheckpointError(f"{index}: has no 'weight_map' of tensors to files")
