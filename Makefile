@@ -36,6 +36,10 @@ parity: $(VENV)/test ## compare every stage with the reference's goldens
 	$(BLAS_NOTE)
 	@$(RUN)python tests/reference/parity.py
 
+full-size: $(VENV)/demo ## convert random weights of the true shapes (needs 5 GB of disk)
+	$(BLAS_NOTE)
+	$(RUN)python benchmarks/full_size.py build/full-size
+
 lint: $(VENV)/dev ## style, types and the import rule
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -73,4 +77,4 @@ install = @if command -v uv >/dev/null; then \
 	uv pip install --quiet --python $(BIN)/python $(1); else \
 	$(BIN)/python -m pip install --quiet $(1); fi
 
-.PHONY: help demo test parity lint format clean
+.PHONY: help demo test parity full-size lint format clean

@@ -39,7 +39,7 @@ from lfm2audio_mlx.generation.sampling import GREEDY, Sampling
 from lfm2audio_mlx.models.codec import Codec
 from lfm2audio_mlx.text.tokenizer import Tokenizer
 from lfm2audio_mlx.tokens import CONTEXT_LENGTH
-from lfm2audio_mlx.weights import EMBEDDED, load
+from lfm2audio_mlx.weights import EMBEDDED, Checkpoint, load
 
 log = logging.getLogger(__name__)
 
@@ -50,8 +50,9 @@ CHAT_VOICE = Sampling(temperature=1.0, top_k=4)
 """How speech is sampled in either task (model card)."""
 
 Mode = Literal["interleaved", "sequential"]
-Part = str | Path | bytes | tuple[np.ndarray, int]
-"""A part of what is said to the model: a `str` is words, anything else is sound."""
+Part = str | Path | bytes | tuple[np.ndarray, int] | AudioClip
+"""A part of what is said to the model: a `str` is words, anything else is sound (an `AudioClip`
+is what `Engine.listen` made of one)."""
 
 
 @dataclass(frozen=True)
@@ -86,11 +87,9 @@ class Engine:
     Use it on the thread that loaded it: MLX's streams belong to threads.
     """
 
-    def __init__(self, folder: Path, dtype: str | None = None):
-        checkpoint = load(folder, dtype)
-        self.folder = folder
+    def __init__(self, checkpoint: Checkpoint, tokenizer: Tokenizer):
         self.config, self.model, self.codec = checkpoint.config, checkpoint.model, checkpoint.codec
-        self.tokenizer = Tokenizer(folder)
+        self.tokenizer = tokenizer
         self.context = min(CONTEXT_LENGTH, self.config.max_position_embeddings)
 
     @classmethod
@@ -104,7 +103,12 @@ class Engine:
             ConfigError: the folder's configuration is missing or at fault.
             CheckpointError: a weight file or the tokenizer is.
         """
-        return cls(Path(folder), dtype)
+        return cls(load(Path(folder), dtype), Tokenizer(Path(folder)))
+
+    @property
+    def dtype(self) -> mx.Dtype:
+        """What the model computes in (its decoder: float32)."""
+        return self.model.lfm.embedding_norm.weight.dtype
 
     @property
     def voices(self) -> tuple[str, ...]:
@@ -177,7 +181,7 @@ class Engine:
         cursor = self._begin(self._voice_prompt(voice), [text])
         limit = 64 + 4 * len(text) if max_tokens is None else max_tokens
         events = self._generate(cursor, "sequential", GREEDY, sampling, limit, _key(seed))
-        return (item for item in self._render(events) if isinstance(item, Sound))
+        return _sounds(self._render(events))
 
     def chat(
         self,
@@ -256,10 +260,8 @@ class Engine:
                     yield Words(words.push(id), id)
                 case AudioFrame():
                     yield from voice.speak(event)
-                case EndOfTurn(reason):
+                case EndOfTurn():
                     yield from voice.finish()
-                    if reason != "end":
-                        log.warning("the answer was cut off: its %s is used up", reason)
                     yield event
 
 
@@ -329,7 +331,9 @@ class Chat:
         engine = self._engine
         if not any(not isinstance(part, str) or part.strip() for part in parts):
             raise RequestError("there is nothing to answer: the question is empty")
-        heard = [part if isinstance(part, str) else engine.listen(part) for part in parts]
+        heard = [
+            part if isinstance(part, str | AudioClip) else engine.listen(part) for part in parts
+        ]
         segments: list[Segment] = []
         if self._reply:
             # An answer that is still being given ends here, at what came of it.
@@ -343,6 +347,15 @@ class Chat:
             self.cursor, self._mode, self._text, self._audio, max_tokens, now
         )
         return self._reply
+
+
+def _sounds(items: Iterator[Words | Sound | EndOfTurn]) -> Iterator[Sound]:
+    """The sounds alone; an end before the end is logged."""
+    for item in items:
+        if isinstance(item, Sound):
+            yield item
+        elif isinstance(item, EndOfTurn) and item.reason != "end":
+            log.warning("the speech was cut off: its %s is used up", item.reason)
 
 
 def _key(seed: int | None) -> mx.array:

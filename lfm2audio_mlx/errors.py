@@ -3,6 +3,7 @@
 LfmError
 ├── ConfigError      a configuration that is missing, contradictory or not understood
 ├── CheckpointError  a weight folder or file that is not what its configuration says
+├── DownloadError    a hub that cannot be reached, refuses, or sends something else
 ├── AudioError       a sound that cannot be read, written or used
 ├── RequestError     words, a voice or an option that the model cannot serve
 └── ContextError     a conversation that does not fit the model's context
@@ -16,6 +17,7 @@ __all__ = [
     "CheckpointError",
     "ConfigError",
     "ContextError",
+    "DownloadError",
     "LfmError",
     "RequestError",
 ]
@@ -31,6 +33,10 @@ class ConfigError(LfmError):
 
 class CheckpointError(LfmError):
     """A weight folder or file is not what its configuration says."""
+
+
+class DownloadError(LfmError):
+    """A hub cannot be reached, refuses what is asked for, or sends something else."""
 
 
 class AudioError(LfmError):

@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 
 from lfm2audio_mlx.config import ModelConfig, QuantizationConfig, read_config
 from lfm2audio_mlx.errors import CheckpointError
+from lfm2audio_mlx.manifest import check_sizes, read_manifest
 from lfm2audio_mlx.models.codec import Codec
 from lfm2audio_mlx.models.detokenizer import Detokenizer
 from lfm2audio_mlx.models.lfm2_audio import Lfm2Audio
@@ -23,7 +24,17 @@ from lfm2audio_mlx.models.mimi import Mimi
 
 log = logging.getLogger(__name__)
 
-__all__ = ["EMBEDDED", "FILES", "Checkpoint", "build", "fill", "load", "open_tensors", "quantize"]
+__all__ = [
+    "EMBEDDED",
+    "FILES",
+    "Checkpoint",
+    "build",
+    "check_tensors",
+    "fill",
+    "load",
+    "open_tensors",
+    "quantize",
+]
 
 EMBEDDED = Path(__file__).parent / "nano"
 """The tiny checkpoint that ships with the package."""
@@ -58,6 +69,8 @@ def load(folder: Path, dtype: str | None = None) -> Checkpoint:
         CheckpointError: a weight file is missing or damaged, or does not fit the config.
     """
     config = read_config(folder)
+    if manifest := read_manifest(folder):
+        check_sizes(folder, manifest)
     if dtype is None:
         dtype = config.dtype if mx.default_device() == mx.Device(mx.gpu) else "float32"
     decoder = "detokenizer" if config.detokenizer else "mimi"
@@ -137,7 +150,17 @@ def open_tensors(path: Path) -> dict[str, mx.array]:
 
 
 def fill(module: nn.Module, tensors: dict[str, mx.array], where: str) -> None:
-    """Give a built network its weights, strict about every name, shape and kind of number.
+    """Give a built network its weights.
+
+    Raises:
+        CheckpointError: see `check_tensors`.
+    """
+    check_tensors(module, tensors, where)
+    module.load_weights(list(tensors.items()), strict=True)
+
+
+def check_tensors(module: nn.Module, tensors: dict[str, mx.array], where: str) -> None:
+    """Hold tensors against a built network: every name, shape and kind of number.
 
     Raises:
         CheckpointError: a tensor is missing, unknown or misshapen; the first few are named.
@@ -158,7 +181,6 @@ def fill(module: nn.Module, tensors: dict[str, mx.array], where: str) -> None:
                 f"{where}: tensor '{name}' has shape {tensor.shape}, the config makes it "
                 f"{wanted[name].shape}"
             )
-    module.load_weights(list(tensors.items()), strict=True)
 
 
 def _list(names: list[str]) -> str:

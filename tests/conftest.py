@@ -41,7 +41,7 @@ def originals(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def converted(originals: dict[str, Path], tmp_path_factory: pytest.TempPathFactory):
     """The same, converted in float32; read only."""
     place = tmp_path_factory.mktemp("converted")
-    return {name: convert(folder, place / name, "32") for name, folder in originals.items()}
+    return {name: convert(folder, place / name, "f32") for name, folder in originals.items()}
 
 
 @pytest.fixture(scope="session")

@@ -18,8 +18,11 @@ from lfm2audio_mlx import __version__
 from lfm2audio_mlx.errors import LfmError
 from lfm_cli.chat import chat
 from lfm_cli.convert import convert
+from lfm_cli.models import list_models, remove, show
+from lfm_cli.pull import pull
 from lfm_cli.say import say
 from lfm_cli.transcribe import transcribe
+from lfm_cli.verify import verify
 
 __all__ = ["app", "main"]
 
@@ -34,6 +37,11 @@ app.command()(transcribe)
 app.command()(say)
 app.command()(chat)
 app.command()(convert)
+app.command()(verify)
+app.command()(pull)
+app.command("list")(list_models)
+app.command()(show)
+app.command("rm")(remove)
 
 
 def _print_version(wanted: bool) -> None:

@@ -1,5 +1,6 @@
 """`lfm chat`: a question in words or voice, an answer in words and voice."""
 
+import sys
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
@@ -58,6 +59,8 @@ def chat(
                 answered = True
                 if play:
                     play(item.samples)
+            elif item.reason != "end":
+                print("\nlfm: the answer was cut off at its limit", file=sys.stderr)
         if not answered:
             raise RequestError("the model gave no answer; is the question of a kind that it knows?")
     print()

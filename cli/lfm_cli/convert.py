@@ -1,18 +1,22 @@
 """`lfm convert`: an original checkpoint in, a folder for the engine out."""
 
-from collections.abc import Callable, Collection
+import sys
+from collections.abc import Callable, Collection, Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from lfm_convert.prompts import PROMPTS
-from lfm_convert.recipes import RECIPES
+from lfm_convert.recipes import RECIPES, SHORT_NAMES
 
-__all__ = ["convert"]
+__all__ = ["convert", "one_of", "progress_bar"]
 
 
-def _one_of(names: Collection[str]) -> Callable[[str | None], str | None]:
+def one_of(names: Collection[str]) -> Callable[[str | None], str | None]:
+    """A check that an option's value is one of some names."""
+
     def check(value: str | None) -> str | None:
         if value is not None and value not in names:
             raise typer.BadParameter(f"'{value}' is none of {', '.join(names)}")
@@ -26,35 +30,93 @@ def convert(
         Path,
         typer.Argument(
             metavar="SRC",
-            help="An original LFM2-Audio or LFM2.5-Audio folder, or one from `--bits 16` or 32.",
+            help="An original LFM2-Audio or LFM2.5-Audio folder, one that mlx-audio converted, "
+            "or one of ours in full precision.",
         ),
     ],
     target: Annotated[Path, typer.Argument(metavar="DST", help="The folder to make.")],
-    bits: Annotated[
+    recipe: Annotated[
         str,
         typer.Option(
-            "--bits",
+            "--recipe",
             metavar="|".join(RECIPES),
-            callback=_one_of(RECIPES),
-            help="Bits a weight; 16 is bfloat16, 32 float32.",
+            callback=one_of(RECIPES),
+            help="How many bits each part gets.",
         ),
-    ] = "4",
+    ] = "4bit",
+    bits: Annotated[
+        str | None,
+        typer.Option(
+            "--bits",
+            metavar="|".join(SHORT_NAMES),
+            callback=one_of(SHORT_NAMES),
+            help="The same by bits a weight; 16 is bfloat16, 32 float32.",
+        ),
+    ] = None,
+    calibrate: Annotated[
+        Path | None,
+        typer.Option(
+            "--calibrate",
+            metavar="DIR",
+            help="Recordings to run through the model first: what they use most is kept best.",
+        ),
+    ] = None,
+    report: Annotated[
+        bool, typer.Option("--report", help="Print bits, bytes and errors of each part.")
+    ] = False,
     prompts: Annotated[
         str | None,
         typer.Option(
             "--prompts",
             metavar="|".join(PROMPTS),
-            callback=_one_of(PROMPTS),
+            callback=one_of(PROMPTS),
             help="The prompts it was trained with, if not those its decoder suggests.",
         ),
     ] = None,
 ) -> None:
     """Convert a checkpoint so that `--model` can load it.
 
-    Example: lfm convert LFM2-Audio-1.5B lfm2-audio-4bit --bits 4
+    Example: lfm convert LFM2-Audio-1.5B lfm2-audio-4bit --recipe 4bit --report
     """
+    from lfm_convert.calibrate import measure_importance, recordings_in
+    from lfm_convert.convert import LayerReport
     from lfm_convert.convert import convert as run
+    from lfm_convert.report import compare_models, print_models, print_parts
 
-    folder = run(source, target, bits, prompts)
+    recipe = SHORT_NAMES[bits] if bits else recipe
+    recordings = recordings_in(calibrate) if calibrate else []
+    importance = measure_importance(source, prompts, recordings) if recordings else None
+    layers: list[LayerReport] = []
+    with progress_bar("converting") as progress:
+        folder = run(
+            source,
+            target,
+            recipe,
+            prompts,
+            importance=importance,
+            report=layers.append,
+            progress=progress,
+        )
     size = sum(path.stat().st_size for path in folder.iterdir())
     print(f"{folder}: {size / 1e6:,.1f} MB")
+    if report:
+        print_parts(layers, recipe)
+        if recordings:
+            print_models(compare_models(source, folder, prompts, recordings))
+
+
+@contextmanager
+def progress_bar(task: str) -> Generator[Callable[[int, int], None]]:
+    """Shows bytes done of all on stderr, if that is a terminal."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(
+        console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()
+    ) as bar:
+        number = bar.add_task(task, total=None)
+
+        def show(done: int, total: int) -> None:
+            bar.update(number, completed=done, total=total)
+
+        yield show

@@ -1,4 +1,8 @@
-"""Convert a checkpoint: check every tensor, quantise by a recipe, write a folder in one move."""
+"""Convert a checkpoint: check every tensor, quantise by a recipe, write a folder in one move.
+
+Tensors go from file to file one at a time, so the original never stands in memory. The folder is
+made beside its place and renamed when it is whole.
+"""
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportMissingTypeStubs=false
@@ -10,6 +14,8 @@ import os
 import re
 import shutil
 import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,14 +23,19 @@ import mlx.core as mx
 import mlx.nn as nn
 from mlx.utils import tree_flatten
 
+from lfm2audio_mlx import __version__
 from lfm2audio_mlx.config import ModelConfig, QuantizationConfig
-from lfm2audio_mlx.errors import RequestError
-from lfm2audio_mlx.weights import FILES, build, fill, quantize
+from lfm2audio_mlx.errors import CheckpointError, RequestError
+from lfm2audio_mlx.manifest import FileRecord, Manifest, SelfTest, file_record, write_manifest
+from lfm2audio_mlx.weights import FILES, build, check_tensors
 from lfm_convert.prompts import PROMPTS
+from lfm_convert.quantize import quantize_weight
 from lfm_convert.recipes import RECIPES, Recipe
-from lfm_convert.source import Source, open_source
+from lfm_convert.selftest import self_test
+from lfm_convert.source import Source, Tensors, open_source
+from lfm_convert.writer import Layout, total_size, write_safetensors
 
-__all__ = ["convert"]
+__all__ = ["Importance", "LayerReport", "convert"]
 
 COMPANIONS = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 TERMS = ("LICENSE*", "NOTICE*")
@@ -36,18 +47,98 @@ Its encoder derives from NVIDIA's FastConformer: CC-BY-4.0.
 The Mimi codec by Kyutai: CC-BY-4.0.
 """
 
+Importance = dict[str, mx.array]
+"""For "part.path.of.layer", the mean square of each of its inputs in use."""
 
-def convert(source: Path, target: Path, recipe: str, family: str | None = None) -> Path:
+Progress = Callable[[int, int], None]
+"""Called with the bytes written so far and those of the whole."""
+
+
+@dataclass(frozen=True)
+class LayerReport:
+    """One stored layer. Errors are sums of squares, of what is stored and of plain rounding."""
+
+    name: str
+    bits: int
+    size: int
+    error: float
+    plain_error: float
+    energy: float
+
+
+@dataclass
+class _Part:
+    """One weight file to be written."""
+
+    name: str
+    tensors: Tensors
+    shapes: dict[str, tuple[int, ...]]
+    plan: dict[str, QuantizationConfig]
+    dtype: mx.Dtype
+    layout: Layout = field(default_factory=Layout)
+
+
+def convert(
+    source: Path,
+    target: Path,
+    recipe: str,
+    family: str | None = None,
+    *,
+    repository: str = "",
+    revision: str = "",
+    importance: Importance | None = None,
+    report: Callable[[LayerReport], None] | None = None,
+    progress: Progress | None = None,
+) -> Path:
     """Convert the checkpoint in `source` to the folder `target`, which must not exist yet.
 
     `recipe` is a key of `RECIPES`; `family` one of `PROMPTS`, by default what the checkpoint's
-    decoder suggests. Nothing appears at `target` before all of it is written.
+    decoder suggests; `repository` and `revision` are recorded as its origin. Nothing appears at
+    `target` before all of it is written and has passed a run.
 
     Raises:
-        RequestError: the target exists, or a name is unknown.
+        RequestError: the target exists or cannot be made, a name is unknown, the disk is full.
         ConfigError: a configuration is missing or at fault.
-        CheckpointError: a tensor is missing, unknown or misshapen, or a file damaged.
+        CheckpointError: a tensor is missing, unknown, misshapen or not finite, a file damaged.
     """
+    _check_request(target, recipe, family)
+    opened = open_source(source, family)
+    parts = [_prepare(opened.config, *item, RECIPES[recipe]) for item in opened.parts.items()]
+    total = sum(total_size(part.layout) for part in parts)
+    _check_space(target, total)
+    try:
+        unfinished = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}-"))
+    except OSError as error:
+        raise RequestError(f"{target}: cannot be made: {error.strerror}") from error
+    try:
+        records: dict[str, FileRecord] = {}
+        for part in parts:
+            stored = _stored(part, importance or {}, report or _ignore)
+            counted = _count(stored, records, total, progress)
+            records[FILES[part.name]] = write_safetensors(
+                unfinished / FILES[part.name], part.layout, counted
+            )
+        _write_companions(opened, unfinished, RECIPES[recipe], parts)
+        for path in sorted(unfinished.iterdir()):
+            if path.name not in records:
+                records[path.name] = file_record(path)
+        origin = (repository or source.resolve().name, revision)
+        _write_manifest(unfinished, recipe, origin, records, None)
+        _write_manifest(unfinished, recipe, origin, records, self_test(unfinished))
+        mask = os.umask(0o077)
+        os.umask(mask)
+        unfinished.chmod(0o777 & ~mask)  # mkdtemp makes it private
+        unfinished.rename(target)
+    except OSError as error:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise RequestError(f"{target}: cannot be written: {error.strerror}") from error
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
+    return target
+
+
+def _check_request(target: Path, recipe: str, family: str | None) -> None:
     if recipe not in RECIPES:
         raise RequestError(f"recipe '{recipe}' is unknown; there are {', '.join(RECIPES)}")
     if family is not None and family not in PROMPTS:
@@ -56,34 +147,107 @@ def convert(source: Path, target: Path, recipe: str, family: str | None = None) 
         raise RequestError(f"{target}: exists already; remove it or choose another name")
     if not target.parent.is_dir():
         raise RequestError(f"{target}: the folder {target.parent} does not exist")
-    opened = open_source(source, family)
-    try:
-        unfinished = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}-"))
-    except OSError as error:
-        raise RequestError(f"{target}: cannot be made: {error.strerror}") from error
-    try:
-        _write(opened, RECIPES[recipe], unfinished)
-        mask = os.umask(0o077)
-        os.umask(mask)
-        unfinished.chmod(0o777 & ~mask)  # mkdtemp makes it private
-        unfinished.rename(target)
-    except BaseException:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        raise
-    return target
 
 
-def _write(source: Source, recipe: Recipe, folder: Path) -> None:
-    record: dict[str, QuantizationConfig] = {}
-    for part, tensors in source.parts.items():
-        module = build(source.config, part)
-        fill(module, tensors, f"{source.folder}: {part}")
-        module.set_dtype(getattr(mx, recipe.dtype if part == "model" else recipe.codec_dtype))
-        planned = _plan(module, part, recipe)
-        quantize(module, part, planned)
-        record |= planned
-        arrays = cast(dict[str, mx.array], dict(tree_flatten(module.parameters())))
-        mx.save_safetensors(str(folder / FILES[part]), arrays, {"format": "mlx"})
+def _check_space(target: Path, wanted: int) -> None:
+    free = shutil.disk_usage(target.parent).free
+    if free < wanted:
+        raise RequestError(
+            f"{target}: needs {wanted / 1e9:.2f} GB, {free / 1e9:.2f} GB are free on that disk"
+        )
+
+
+def _prepare(config: ModelConfig, name: str, tensors: Tensors, recipe: Recipe) -> _Part:
+    """Check a part's tensors and lay out its file; nothing is read yet."""
+    module = build(config, name)
+    check_tensors(module, tensors, name)
+    parameters = cast(dict[str, mx.array], dict(tree_flatten(module.parameters())))
+    part = _Part(
+        name,
+        tensors,
+        {key: array.shape for key, array in parameters.items()},
+        _plan(module, name, recipe),
+        getattr(mx, recipe.dtype if name == "model" else recipe.codec_dtype),
+    )
+    for key, shape in part.shapes.items():
+        entry = _quantization(part, key)
+        if entry is None:
+            part.layout[key] = (shape, part.dtype)
+        else:
+            layer, (rows, inputs) = key.removesuffix("weight"), shape
+            groups = (rows, inputs // entry.group_size)
+            part.layout[key] = ((rows, inputs * entry.bits // 32), mx.uint32)
+            part.layout[layer + "scales"] = (groups, part.dtype)
+            part.layout[layer + "biases"] = (groups, part.dtype)
+    return part
+
+
+def _plan(module: nn.Module, part: str, recipe: Recipe) -> dict[str, QuantizationConfig]:
+    """What the recipe gives each layer of a part that can be quantised."""
+    plan: dict[str, QuantizationConfig] = {}
+    for path, layer in cast(list[tuple[str, nn.Module]], module.named_modules()):
+        if not isinstance(layer, nn.Linear | nn.Embedding):
+            continue
+        name, width = f"{part}.{path}", layer.weight.shape[-1]
+        group_size = next((size for size in recipe.group_sizes if width % size == 0), None)
+        bits = next((p.bits for p in recipe.parts if re.fullmatch(p.pattern, name)), None)
+        if bits and group_size:
+            plan[name] = QuantizationConfig(bits=bits, group_size=group_size)
+    return dict(sorted(plan.items()))
+
+
+def _quantization(part: _Part, key: str) -> QuantizationConfig | None:
+    """How the tensor `key` is quantised, if it is."""
+    layer, _, what = key.rpartition(".")
+    return part.plan.get(f"{part.name}.{layer}") if what == "weight" else None
+
+
+def _stored(
+    part: _Part, importance: Importance, report: Callable[[LayerReport], None]
+) -> Iterator[tuple[str, mx.array]]:
+    """A part's tensors as they are stored, in the order of its layout; each is let go."""
+    for key in part.shapes:
+        tensor = part.tensors.pop(key)
+        if not bool(mx.isfinite(tensor).all()):
+            raise CheckpointError(f"tensor '{part.name}.{key}' holds NaN or infinity")
+        entry = _quantization(part, key)
+        if entry is None:
+            yield key, tensor.astype(part.dtype)
+            continue
+        layer = key.removesuffix(".weight")
+        name = f"{part.name}.{layer}"
+        made = quantize_weight(
+            tensor, entry.bits, entry.group_size, part.dtype, importance.get(name)
+        )
+        size = made.weight.nbytes + made.scales.nbytes + made.biases.nbytes
+        report(LayerReport(name, entry.bits, size, made.error, made.plain_error, made.energy))
+        yield key, made.weight
+        yield f"{layer}.scales", made.scales
+        yield f"{layer}.biases", made.biases
+
+
+def _ignore(_: LayerReport) -> None:
+    pass
+
+
+def _count(
+    tensors: Iterator[tuple[str, mx.array]],
+    records: dict[str, FileRecord],
+    total: int,
+    progress: Progress | None,
+) -> Iterator[tuple[str, mx.array]]:
+    """Pass tensors on and tell how far that is."""
+    done = sum(record.size for record in records.values())
+    for name, tensor in tensors:
+        yield name, tensor
+        done += tensor.nbytes
+        if progress:
+            progress(done, total)
+
+
+def _write_companions(source: Source, folder: Path, recipe: Recipe, parts: list[_Part]) -> None:
+    """The configuration, the tokenizer's files, and the terms of the weights."""
+    record = {name: entry for part in parts for name, entry in part.plan.items()}
     config = dataclasses.replace(source.config, dtype=recipe.dtype, quantization=record)
     (folder / "config.json").write_text(_pretty(config), "utf-8")
     for name in COMPANIONS:
@@ -96,20 +260,6 @@ def _write(source: Source, recipe: Recipe, folder: Path) -> None:
         (folder / "NOTICE").write_text(NOTICE, "utf-8")
 
 
-def _plan(module: nn.Module, part: str, recipe: Recipe) -> dict[str, QuantizationConfig]:
-    """What the recipe gives each layer of a part that can be quantised."""
-    plan: dict[str, QuantizationConfig] = {}
-    for path, layer in cast(list[tuple[str, nn.Module]], module.named_modules()):
-        if not isinstance(layer, nn.Linear | nn.Embedding):
-            continue
-        name, width = f"{part}.{path}", layer.weight.shape[-1]
-        group_size = next((size for size in recipe.group_sizes if width % size == 0), None)
-        bits = next((bits for p, bits in recipe.bits if re.fullmatch(p, name)), None)
-        if bits and group_size:
-            plan[name] = QuantizationConfig(bits=bits, group_size=group_size)
-    return dict(sorted(plan.items()))
-
-
 def _pretty(config: ModelConfig) -> str:
     """JSON with a line for each quantised layer, not four."""
     data: dict[str, Any] = dataclasses.asdict(config)
@@ -118,3 +268,14 @@ def _pretty(config: ModelConfig) -> str:
     body = json.dumps(data, indent=2).rstrip("}").rstrip()
     inside = "{\n" + ",\n".join(lines) + "\n  }" if lines else "{}"
     return f'{body},\n  "quantization": {inside}\n}}\n'
+
+
+def _write_manifest(
+    folder: Path,
+    recipe: str,
+    origin: tuple[str, str],
+    records: dict[str, FileRecord],
+    test: SelfTest | None,
+) -> None:
+    tool = f"lfm2audio-mlx {__version__}"
+    write_manifest(folder, Manifest(tool, recipe, *origin, records, test))

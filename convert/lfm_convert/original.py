@@ -70,7 +70,7 @@ TRAINING_ONLY = {
     "block_use_xavier_init", "conv_use_xavier_init", "initializer_range", "use_cache",
     "use_pos_enc", "bos_token_id", "pad_token_id", "tie_word_embeddings", "tie_embedding",
     "disable_norm_outer_blocks", "layer_scale", "n_q", "input_dimension", "output_dimension",
-    "output_dimensions",
+    "output_dimensions", "quantization", "quantization_config", "quantization_mode",
 }  # fmt: skip
 
 TWINS = (

@@ -73,6 +73,39 @@ RULES = {
             (r"decoder\..*\.conv\.weight", "conv1d"),
         ),
     ),
+    # The language model as mlx-audio names it, once its layers are numbers again.
+    "mlx_audio": Rules(
+        drop=(r"audio_embedding\.(embedding_norm|to_logits)\.weight",),
+        rename=(
+            (
+                r"^audio_encoder\.(layers\.\d+)\.attn\.([qkv])_proj\.",
+                r"conformer.\1.attn.linear_\2.",
+            ),
+            (r"^audio_encoder\.(layers\.\d+)\.attn\.out_proj\.", r"conformer.\1.attn.linear_out."),
+            (r"^audio_encoder\.(layers\.\d+)\.attn\.pos_proj\.", r"conformer.\1.attn.linear_pos."),
+            (r"^audio_encoder\.", r"conformer."),
+            (r"^(conformer\.layers\.\d+)\.attn\.", r"\1.self_attn."),
+            (r"^(conformer\.layers\.\d+)\.ff([12])_norm\.", r"\1.norm_feed_forward\2."),
+            (r"^(conformer\.layers\.\d+)\.ff([12])\.", r"\1.feed_forward\2."),
+            (r"^(conformer\.layers\.\d+)\.attn_norm\.", r"\1.norm_self_att."),
+            (r"^(conformer\.layers\.\d+)\.conv_norm\.", r"\1.norm_conv."),
+            (r"^(conformer\.layers\.\d+)\.final_norm\.", r"\1.norm_out."),
+            (r"^(conformer\.layers\.\d+\.conv)\.norm\.", r"\1.batch_norm."),
+            (r"^audio_adapter\.layers\.", r"audio_adapter.model."),
+            (r"^audio_head\.depthformer\.blocks\.", r"depthformer.layers."),
+            (r"^(depthformer\.layers\.\d+)\.attn_norm\.", r"\1.operator_norm."),
+            (r"^(depthformer\.layers\.\d+)\.attn\.o_proj\.", r"\1.operator.out_proj."),
+            (r"^(depthformer\.layers\.\d+)\.attn\.([qk])_norm\.", r"\1.operator.\2_layernorm."),
+            (r"^(depthformer\.layers\.\d+)\.attn\.", r"\1.operator."),
+            (r"^(depthformer\.layers\.\d+)\.ffn\.", r"\1.feed_forward."),
+            (r"^depth_(linear|embeddings)\.", r"depthformer.depth_\1."),
+            (r"^audio_embedding\.embedding\.", r"audio_embedding."),
+        ),
+        layout=(
+            (r"lfm\.layers\.\d+\.conv\.conv\.weight", "depthwise_last"),
+            (r"audio_encoder\.layers\.\d+\.conv\.depthwise_conv\.weight", "depthwise_last"),
+        ),
+    ),
     "detokenizer": Rules(
         drop=(r"lfm\.embed_tokens\.weight", r"istft\.window", r".*\.inv_freq"),
         rename=((r"^emb\.emb\.", r"emb."),),
@@ -89,6 +122,7 @@ def _depthwise_halves(weight: mx.array) -> mx.array:
 # An axis that must be of length 1 is squeezed, which fails where it is not.
 LAYOUTS: dict[str, Callable[[mx.array], mx.array]] = {
     "depthwise": lambda weight: weight.squeeze(1).T,  # [D, 1, K] -> [K, D]
+    "depthwise_last": lambda weight: weight.squeeze(2).T,  # [D, K, 1] -> [K, D]
     "depthwise_halves": _depthwise_halves,
     "pointwise": lambda weight: weight.squeeze(2),  # [out, in, 1] -> [out, in]
     "conv1d": lambda weight: weight.transpose(0, 2, 1),  # [out, in, K] -> [out, K, in]

@@ -21,6 +21,7 @@ from lfm2audio_mlx.errors import CheckpointError, ConfigError
 from lfm2audio_mlx.strict import read_json
 from lfm2audio_mlx.text.tokenizer import Tokenizer
 from lfm2audio_mlx.weights import FILES, open_tensors
+from lfm_convert.mlx_audio import is_mlx_audio, join_projections, restore
 from lfm_convert.original import DETOKENIZER_FOLDER, MIMI_FILE, read_original_config
 from lfm_convert.prompts import PROMPTS
 from lfm_convert.rules import LAYOUTS, RULES
@@ -80,9 +81,15 @@ def _original(folder: Path, family: str | None) -> Source:
     }
     config = parse_config(whole, str(folder / "config.json"))
     main = _read_main(folder)
+    if is_mlx_audio(main):
+        quantization = read_json(folder / "config.json").get("quantization")
+        main = _translate("mlx_audio", restore(main, quantization, folder))
+        main = join_projections(main)
+    else:
+        main = _translate("model", main)
     if config.depthformer.tie:
         _drop_tied_heads(main, folder)
-    parts = {"model": _translate("model", main)}
+    parts = {"model": main}
     if config.mimi:
         parts["mimi"] = _fold_codebooks(
             _translate("mimi", open_tensors(folder / MIMI_FILE)), config, folder / MIMI_FILE
@@ -135,7 +142,9 @@ def _read_main(folder: Path) -> Tensors:
 def _drop_tied_heads(tensors: Tensors, folder: Path) -> None:
     """A tied head is its embedding; files that hold a copy must hold the same."""
     for name in [
-        n for n in tensors if re.fullmatch(r"depth_embeddings\.\d+\.to_logits\.weight", n)
+        n
+        for n in tensors
+        if re.fullmatch(r"depthformer\.depth_embeddings\.\d+\.to_logits\.weight", n)
     ]:
         twin = name.replace(".to_logits.", ".embedding.")
         if twin in tensors and not mx.array_equal(tensors.pop(name), tensors[twin]):

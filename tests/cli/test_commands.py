@@ -183,7 +183,7 @@ def test_an_interrupt_leaves_no_file(
     tmp_path: Path, originals: dict[str, Path], number: signal.Signals, code: int
 ):
     """A random checkpoint speaks until its limit, so there is a middle to be interrupted in."""
-    convert(originals["v1"], tmp_path / "model", "32")
+    convert(originals["v1"], tmp_path / "model", "f32")
     text = "one two three " * 100
     command = [sys.executable, "-m", "lfm_cli", "say", text, "-o", "a.wav", "-m", "model"]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
@@ -252,6 +252,49 @@ def test_a_checkpoint_that_is_none_gets_one_line(lfm: Run, tmp_path: Path):
     assert [path.name for path in tmp_path.iterdir()] == ["empty"]
 
 
+def test_a_report_shows_each_part_beside_plain_rounding(lfm: Run, tmp_path: Path):
+    result = lfm("convert", EMBEDDED, "model", "--recipe", "4bit", "--report")
+    assert (result.returncode, result.stderr) == (0, "")
+    for part in ("encoder", "text embedding", "backbone", "depthformer", "codec"):
+        assert part in result.stdout
+    assert "plain rounding" in result.stdout
+
+
+def test_calibration_uses_recordings_and_reports_what_changes(
+    lfm: Run, tmp_path: Path, transcripts: dict[Path, str]
+):
+    (tmp_path / "speech").mkdir()
+    for path in list(transcripts)[:2]:
+        (tmp_path / "speech" / path.name).symlink_to(path)
+    command = ["convert", EMBEDDED, "model", "--calibrate", "speech", "--report"]
+    result = lfm(*command)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "on 2 recordings: KL of the text logits" in result.stdout
+    one_line(lfm("convert", EMBEDDED, "b", "--calibrate", "nothing"), "nothing", "not a folder")
+
+
+# verify
+
+
+def test_a_model_is_verified_and_one_flipped_byte_is_named(lfm: Run, tmp_path: Path):
+    assert lfm("convert", EMBEDDED, "model").returncode == 0
+    result = lfm("verify", "model")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.splitlines()[-1] == "self-test: ok"
+    path = tmp_path / "model" / "model.safetensors"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    result = lfm("verify", "model")
+    one_line(result, "model", "1 of its checks failed")
+    assert "model.safetensors: is damaged" in result.stdout
+    assert "mimi.safetensors: ok" in result.stdout
+
+
+def test_the_embedded_checkpoint_verifies(lfm: Run):
+    assert lfm("verify", "nano").returncode == 0
+
+
 # usage
 
 
@@ -260,7 +303,7 @@ def test_wrong_usage_exits_with_2(lfm: Run):
         assert lfm(*arguments).returncode == 2
 
 
-@pytest.mark.parametrize("command", ["transcribe", "say", "chat", "convert"])
+@pytest.mark.parametrize("command", ["transcribe", "say", "chat", "convert", "verify"])
 def test_help_has_an_example(lfm: Run, command: str):
     result = lfm(command, "--help")
     assert result.returncode == 0

@@ -51,7 +51,7 @@ def refusal(folder: Path) -> str:
     """How a checkpoint is refused, and nothing is written."""
     target = folder.parent / "target"
     with pytest.raises(CheckpointError) as caught:
-        convert(folder, target, "32")
+        convert(folder, target, "f32")
     message = str(caught.value)
     assert "\n" not in message
     assert not target.exists()

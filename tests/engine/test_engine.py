@@ -262,8 +262,8 @@ def test_a_new_question_ends_an_answer_that_is_still_being_given(engines: dict[s
     assert list(fresh)[-1] == EndOfTurn("length")
 
 
-def test_a_cut_off_answer_is_logged(engines: dict[str, Engine], caplog: pytest.LogCaptureFixture):
-    list(engines["v1"].chat(audio=GREEDY).reply("hello", max_tokens=5))
+def test_cut_off_speech_is_logged(engines: dict[str, Engine], caplog: pytest.LogCaptureFixture):
+    list(engines["v1"].say("hello", max_tokens=5))
     assert "cut off: its length is used up" in caplog.text
 
 

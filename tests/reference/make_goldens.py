@@ -1,6 +1,9 @@
 """Write the goldens: what the reference implementation computes, on a CPU in float32.
 
-Usage: python make_goldens.py DATA [--nano FOLDER], with DATA the folder ``tests/data``.
+Usage: python make_goldens.py DATA [--nano FOLDER], with DATA the folder ``tests/data``;
+       python make_goldens.py DATA --checkpoint FOLDER --golden FILE
+           for one original checkpoint, what `lfm verify MODEL --against FILE` compares: encoder,
+           adapter, asr, depth, mimi and detok as below, and audio.CLIP [n], int16 samples
 
 ``mel.safetensors``
     CLIP        [128, T]  log-mel as `ChatState.add_audio` gives it, in float32
@@ -59,9 +62,14 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("data", type=Path)
     parser.add_argument("--nano", type=Path)
+    parser.add_argument("--checkpoint", type=Path)
+    parser.add_argument("--golden", type=Path)
     arguments = parser.parse_args()
     torch.set_grad_enabled(False)
     goldens, speech = arguments.data / "goldens", arguments.data / "speech"
+    if arguments.checkpoint:
+        _save(_one(arguments.checkpoint, speech), arguments.golden, {})
+        return
     goldens.mkdir(exist_ok=True)
     for name in NAMES:
         with tempfile.TemporaryDirectory() as folder:
@@ -110,6 +118,16 @@ def _checkpoint(folder: Path, speech: Path) -> Arrays:
     arrays |= _chat(reference, speech)
     arrays |= _depth(reference)
     _require_margin(reference)
+    return arrays | _decoders(folder)
+
+
+def _one(folder: Path, speech: Path) -> Arrays:
+    """What one checkpoint makes of the clips, with the clips."""
+    reference = recorder.load(folder)
+    arrays = _encoder(reference, speech) | _recognition(reference, speech) | _depth(reference)
+    for name in scenarios.ENCODER_CLIPS:
+        wave = recorder.read_wave(speech, name)[0]
+        arrays[f"audio.{name}"] = (wave * 32_768).round().to(torch.int16)
     return arrays | _decoders(folder)
 
 
@@ -205,15 +223,17 @@ def _depth(reference: Reference) -> Arrays:
 
 
 def _decoders(folder: Path) -> Arrays:
-    mimi = recorder.load_mimi(folder)
-    codes = _codes(scenarios.MIMI_FRAMES)
-    arrays = {"mimi.codes": codes.int(), "mimi.wave": mimi.decode(codes[None])[0, 0]}
+    arrays: Arrays = {}
     if (folder / "audio_detokenizer").exists():
         detokenizer = recorder.load_detokenizer(folder / "audio_detokenizer")
         codes = _codes(scenarios.DETOKENIZER_FRAMES)
         arrays |= {"detok.codes": codes.int(), "detok.wave": detokenizer(codes[None])[0]}
-    else:
-        codes = _codes(scenarios.MIMI_LONG_FRAMES)
+    if (folder / recorder.MIMI_FILE).exists():
+        mimi = recorder.load_mimi(folder)
+        codes = _codes(scenarios.MIMI_FRAMES) % mimi.cardinality  # a small codec has fewer
+        arrays |= {"mimi.codes": codes.int(), "mimi.wave": mimi.decode(codes[None])[0, 0]}
+    if "detok.wave" not in arrays:
+        codes = _codes(scenarios.MIMI_LONG_FRAMES) % mimi.cardinality
         tail = mimi.decode(codes[None])[0, 0, -SAMPLES * scenarios.MIMI_TAIL_FRAMES :]
         arrays |= {"mimi.long.codes": codes.int(), "mimi.long.tail": tail}
     return arrays

@@ -24,20 +24,25 @@ from lfm2audio_mlx.audio.features import log_mel
 from lfm2audio_mlx.audio.files import read_audio
 from lfm2audio_mlx.engine import Engine
 from lfm2audio_mlx.errors import CheckpointError
-from lfm2audio_mlx.generation.decode import AudioFrame, EndOfTurn, Event, TextToken
-from lfm2audio_mlx.generation.prompt import AudioClip, AudioCodes, TextIds, embed
+from lfm2audio_mlx.generation.decode import Event
+from lfm2audio_mlx.generation.prompt import AudioCodes, TextIds, embed
 from lfm2audio_mlx.generation.sampling import GREEDY
-from lfm2audio_mlx.models.codec import Codec
 from lfm2audio_mlx.tokens import Modality
-from lfm2audio_mlx.weights import FILES, build, fill, open_tensors
+from lfm_convert import golden
 from lfm_convert.convert import convert
+from lfm_convert.golden import (
+    Case,
+    Steps,
+    compare_run,
+    open_codec,
+    read_arrays,
+    relative,
+    stream,
+)
 from scenarios import (
-    ASR_CLIPS,
-    ASR_TOKENS,
     CHAT_TOKENS,
     CHAT_TURNS,
     CLIPS,
-    ENCODER_CLIPS,
     MIMI_TAIL_FRAMES,
     TTS_PROMPT,
     TTS_TEXTS,
@@ -45,19 +50,6 @@ from scenarios import (
 )
 
 DATA = Path(__file__).parents[1] / "data"
-
-Arrays = dict[str, np.ndarray]
-
-
-@dataclass(frozen=True)
-class Steps:
-    """How many of a run's steps are the reference's."""
-
-    equal: int
-    total: int
-
-    def __add__(self, other: "Steps") -> "Steps":
-        return Steps(self.equal + other.equal, self.total + other.total)
 
 
 @dataclass(frozen=True)
@@ -76,25 +68,6 @@ class Row:
         return self.result <= float(self.tolerance.split()[0])
 
 
-@dataclass(frozen=True)
-class Case:
-    """A tiny random checkpoint converted in float32, and what the reference made of it."""
-
-    name: str
-    folder: Path
-    engine: Engine
-    golden: Arrays
-
-    def clip(self, name: str) -> AudioClip:
-        return self.engine.listen(speech(name))
-
-    def codec(self, part: str) -> Codec:
-        """A decoder of this checkpoint, also one it would not speak through."""
-        module = build(self.engine.config, part)
-        fill(module, open_tensors(self.folder / FILES[part]), part)
-        return module  # type: ignore[return-value]
-
-
 def speech(name: str) -> Path:
     return DATA / "speech" / f"{name}.flac"
 
@@ -108,20 +81,14 @@ def open_case(name: str, workplace: Path) -> Case:
         made_of = file.metadata()["checkpoint"]
     if digest(original) != made_of:
         raise CheckpointError(f"{path}: was made from other random weights than '{name}' has now")
-    convert(original, folder, "32")
-    return Case(name, folder, Engine.load(folder, "float32"), read_arrays(path))
-
-
-def read_arrays(path: Path) -> Arrays:
-    with safe_open(path, framework="numpy") as file:
-        return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-
-
-def relative(ours: mx.array | np.ndarray, reference: np.ndarray) -> float:
-    ours = np.array(ours)
-    if ours.shape != reference.shape:
-        return float("inf")
-    return float(np.abs(ours - reference).max() / np.abs(reference).max())
+    convert(original, folder, "f32")
+    engine = Engine.load(folder, "float32")
+    return Case(
+        engine,
+        read_arrays(path),
+        lambda clip: engine.listen(speech(clip)),
+        lambda part: open_codec(folder, part),
+    )
 
 
 # Stages: each gives the largest error over its inputs.
@@ -145,22 +112,6 @@ def mel_differences(case: Case) -> Iterator[tuple[float, float]]:
         exact, rounded = golden[f"{clip.name}.exact"], golden[clip.name]
         beyond = np.abs(ours - rounded).max() - np.abs(rounded - exact).max()
         yield float(np.abs(ours - exact).max()), float(max(0.0, beyond))
-
-
-def encoder(case: Case) -> float:
-    def one(clip: str) -> float:
-        states = case.engine.model.conformer(case.clip(clip).features[None])[0]
-        return relative(states, case.golden[f"encoder.{clip}"])
-
-    return max(one(clip) for clip in ENCODER_CLIPS)
-
-
-def adapter(case: Case) -> float:
-    def one(clip: str) -> float:
-        states = case.engine.model.embed_audio(case.clip(clip).features[None])[0]
-        return relative(states, case.golden[f"adapter.{clip}"])
-
-    return max(one(clip) for clip in ENCODER_CLIPS)
 
 
 def final_conversation(case: Case) -> mx.array:
@@ -207,19 +158,6 @@ def text_logits(case: Case) -> float:
     return relative(case.engine.model.text_logits(hidden), case.golden["text_logits"])
 
 
-def depth_frames(case: Case) -> Steps:
-    hidden = mx.array(case.golden["depth.hidden"])
-    codes = case.engine.model.depthformer(hidden, lambda logits: mx.argmax(logits, axis=-1))
-    equal = (np.array(codes) == case.golden["depth.codes"]).all(axis=1)
-    return Steps(int(equal.sum()), len(equal))
-
-
-def mimi_wave(case: Case) -> float:
-    codes = mx.array(case.golden["mimi.codes"])[None]
-    wave, _ = case.codec("mimi").decode(codes)
-    return relative(wave[0], case.golden["mimi.wave"])
-
-
 def mimi_long_wave(case: Case) -> float:
     """The last frames of a decode longer than the attention's context."""
     codes = mx.array(case.golden["mimi.long.codes"])[None]
@@ -227,18 +165,6 @@ def mimi_long_wave(case: Case) -> float:
     tail = case.golden["mimi.long.tail"]
     assert len(tail) == MIMI_TAIL_FRAMES * 1920
     return relative(wave[0, -len(tail) :], tail)
-
-
-def stream(codec: Codec, codes: np.ndarray, sizes: Iterator[int]) -> np.ndarray:
-    """Decode codes [codebooks, T] in calls of the given sizes, to the end."""
-    state, start, pieces = None, 0, []
-    while start < codes.shape[1]:
-        size = next(sizes)
-        wave, state = codec.decode(mx.array(codes[:, start : start + size])[None], state)
-        pieces.append(np.array(wave[0]))
-        start += size
-    pieces.append(np.array(codec.flush(state)[0]))
-    return np.concatenate(pieces)
 
 
 def ones() -> Iterator[int]:
@@ -264,23 +190,6 @@ def detokenizer_streamed(case: Case) -> float:
     return relative(stream(case.codec("detokenizer"), codes, ones()), case.golden["detok.wave"])
 
 
-def detokenizer_wave(case: Case) -> float:
-    codes = case.golden["detok.codes"]
-    whole = iter([codes.shape[1]])
-    return relative(stream(case.codec("detokenizer"), codes, whole), case.golden["detok.wave"])
-
-
-def compare(events: Iterator[Event], modality: np.ndarray, tokens: np.ndarray) -> Steps:
-    """A greedy run beside the reference's: a step is equal in kind and in every token."""
-    wanted = [
-        TextToken(row[0]) if kind == Modality.TEXT else AudioFrame(tuple(row))
-        for kind, row in zip(modality.tolist(), tokens.tolist(), strict=True)
-    ]
-    ours = [event for event in events if not isinstance(event, EndOfTurn)]
-    same = sum(a == b for a, b in zip(ours, wanted, strict=False))
-    return Steps(same, max(len(ours), len(wanted)))
-
-
 def greedy(
     engine: Engine, system: str, parts: list[Any], limit: int, mode: Any = "sequential"
 ) -> Iterator[Event]:
@@ -289,22 +198,9 @@ def greedy(
     return engine._generate(cursor, mode, GREEDY, GREEDY, limit, mx.random.key(0))
 
 
-def transcription(case: Case) -> Steps:
-    prompt = case.engine.config.prompts.transcribe
-    runs = (
-        compare(
-            greedy(case.engine, prompt, [case.clip(clip)], ASR_TOKENS),
-            case.golden[f"asr.{clip}.modality"],
-            case.golden[f"asr.{clip}.tokens"],
-        )
-        for clip in ASR_CLIPS
-    )
-    return sum(runs, Steps(0, 0))
-
-
 def speaking(case: Case) -> Steps:
     runs = (
-        compare(
+        compare_run(
             greedy(case.engine, TTS_PROMPT, [text], TTS_TOKENS),
             case.golden[f"tts.{number}.modality"],
             case.golden[f"tts.{number}.tokens"],
@@ -321,7 +217,7 @@ def conversation(case: Case) -> Steps:
     for number, items in enumerate(CHAT_TURNS):
         parts = [speech(item.value) if item.kind == "audio" else item.value for item in items]
         events = chat.events(*parts, max_tokens=CHAT_TOKENS)
-        total += compare(
+        total += compare_run(
             events,
             case.golden[f"chat.{number}.modality"],
             case.golden[f"chat.{number}.tokens"],
@@ -334,16 +230,16 @@ Stage = tuple[str, Callable[[Case], float | Steps], str]
 STAGES: list[Stage] = [
     ("log-mel", mel, "1e-4 absolute"),
     ("log-mel, past the reference's own rounding", mel_float, "1e-4 absolute"),
-    ("encoder", encoder, "1e-4 relative"),
-    ("adapter", adapter, "1e-4 relative"),
+    ("encoder", golden.encoder, "1e-4 relative"),
+    ("adapter", golden.adapter, "1e-4 relative"),
     ("prefill embeddings", prefill, "1e-4 relative"),
     ("backbone states", backbone, "1e-4 relative"),
     ("backbone states, in pieces", backbone_in_pieces, "1e-4 relative"),
     ("text logits", text_logits, "1e-4 relative"),
-    ("depth frames", depth_frames, ""),
-    ("Mimi", mimi_wave, "1e-4 relative"),
+    ("depth frames", golden.depth_frames, ""),
+    ("Mimi", golden.mimi_wave, "1e-4 relative"),
     ("Mimi, frame by frame", mimi_streamed, "1e-4 relative"),
-    ("transcription", transcription, ""),
+    ("transcription", golden.transcription, ""),
     ("speech", speaking, ""),
     ("three turns", conversation, ""),
 ]
@@ -353,16 +249,16 @@ MORE: dict[str, list[Stage]] = {
         ("Mimi beyond its context, frame by frame", mimi_long_streamed, "1e-4 relative"),
     ],
     "v25": [
-        ("detokenizer", detokenizer_wave, "1e-4 relative"),
+        ("detokenizer", golden.detokenizer_wave, "1e-4 relative"),
         ("detokenizer, frame by frame", detokenizer_streamed, "1e-4 relative"),
     ],
 }
 
 
-def random_rows(case: Case) -> Iterator[Row]:
+def random_rows(name: str, case: Case) -> Iterator[Row]:
     """Every stage of one random checkpoint."""
-    for stage, measure, tolerance in STAGES + MORE[case.name]:
-        yield Row(case.name, stage, measure(case), tolerance)
+    for stage, measure, tolerance in STAGES + MORE[name]:
+        yield Row(name, stage, measure(case), tolerance)
 
 
 def nano_rows() -> Iterator[Row]:
@@ -387,7 +283,7 @@ def nano_run(engine: Engine, entry: dict[str, Any], mode: Any) -> Steps:
         parts = [engine.listen(recording(entry["file"]))]
     events = greedy(engine, entry["prompt"], parts, len(steps) + 1, mode)
     rows = [tokens + [-1] * (8 - len(tokens)) for _, tokens in steps]
-    return compare(events, np.array([kind for kind, _ in steps]), np.array(rows))
+    return compare_run(events, np.array([kind for kind, _ in steps]), np.array(rows))
 
 
 def recording(name: str) -> Path:
@@ -403,8 +299,8 @@ def main() -> int:
     table = Table("checkpoint", "stage", "error, or steps equal", "tolerance", "")
     good = True
     with tempfile.TemporaryDirectory() as workplace:
-        cases = (open_case(name, Path(workplace)) for name in NAMES)
-        for row in [row for case in cases for row in random_rows(case)] + list(nano_rows()):
+        rows = [r for name in NAMES for r in random_rows(name, open_case(name, Path(workplace)))]
+        for row in rows + list(nano_rows()):
             good &= row.good
             verdict = "[green]equal" if row.good else "[red]OUT"
             table.add_row(row.checkpoint, row.stage, shown(row.result), row.tolerance, verdict)

@@ -13,6 +13,7 @@ from liquid_audio import ChatState, LFM2AudioModel, LFM2AudioProcessor, LFMModal
 from liquid_audio.detokenizer import LFM2AudioDetokenizer
 from liquid_audio.model.conformer import encoder as conformer_encoder
 from liquid_audio.model.conformer.processor import FilterbankFeatures
+from liquid_audio.moshi.models import loaders
 from liquid_audio.moshi.models.compression import MimiModel
 from liquid_audio.moshi.modules import SEANetDecoder, SEANetEncoder
 from liquid_audio.moshi.modules.transformer import ProjectedTransformer
@@ -99,7 +100,11 @@ def exact_mel(reference: Reference, wave: torch.Tensor) -> torch.Tensor:
 
 
 def load_mimi(folder: Path) -> MimiModel:
-    """Mimi in the sizes of ``mimi_config.json``, with the first 8 codebooks in use."""
+    """Mimi in the sizes of ``mimi_config.json`` if there, with the first 8 codebooks in use."""
+    if not (folder / "mimi_config.json").exists():  # a published file, which carries no sizes
+        mimi = loaders.get_mimi(None)
+        mimi.load_state_dict(load_file(folder / MIMI_FILE), strict=True)
+        return mimi.eval()
     config = json.loads((folder / "mimi_config.json").read_text())
     encoder = SEANetEncoder(**config["seanet"])
     mimi = MimiModel(

@@ -1,0 +1,157 @@
+"""`lfm list`, `lfm show`, `lfm rm`: the models that are here."""
+
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lfm2audio_mlx.config import ModelConfig, read_config
+from lfm2audio_mlx.errors import RequestError
+from lfm2audio_mlx.manifest import Manifest, read_manifest
+from lfm_cli.model import EMBEDDED, find_model
+from lfm_convert import store
+from lfm_convert.catalogue import entry_of
+
+__all__ = ["list_models", "remove", "show"]
+
+
+def list_models() -> None:
+    """List the models that are here, and the embedded one.
+
+    Example: lfm list
+    """
+    models = [store.look_at(store.EMBEDDED, EMBEDDED), *store.installed()]
+    rows = [("NAME", "SIZE", "RECIPE", "SOURCE")]
+    for model in models:
+        source = f"broken: {model.fault}" if model.fault else _source(model.source, model.revision)
+        rows.append((model.name, _megabytes(model.size), model.recipe or "-", source))
+    _print_columns(rows, right=(1,))
+    originals = store.originals_folder()
+    if originals.is_dir() and (size := store.folder_size(originals)):
+        print(f"\n{_megabytes(size)} of originals and unfinished downloads in {originals}")
+
+
+def show(
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="A name that `lfm list` shows, or a folder.")
+    ],
+) -> None:
+    """Tell what a model is: its parts, bits, origin, licence and files.
+
+    Example: lfm show nano
+    """
+    folder = find_model(model)
+    config = read_config(folder)
+    manifest = read_manifest(folder)
+    _print_columns([("folder", str(folder)), *_origin(folder, manifest), *_anatomy(config)])
+    print()
+    _print_columns([("PART", "BITS"), *_bits(config)])
+    print()
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    rows = [(path.name, f"{path.stat().st_size:,}") for path in files]
+    _print_columns([("FILE", "BYTES"), *rows], right=(1,))
+    if manifest:
+        fault = store.look_at(folder.name, folder).fault
+        if fault:
+            print(f"\nbroken: {fault}")
+
+
+def remove(
+    models: Annotated[
+        list[str], typer.Argument(metavar="MODEL...", help="Names that `lfm list` shows.")
+    ],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Delete installed models.
+
+    Example: lfm rm lfm2-audio-1.5b --yes
+    """
+    for name in models:
+        if name == store.EMBEDDED:
+            raise RequestError(f"'{name}' ships with the package and cannot be removed")
+        store.find(name)
+    if not yes:
+        if not sys.stdin.isatty():
+            raise RequestError("`lfm rm` asks first, and nobody is there to answer; --yes does not")
+        typer.confirm(f"Delete {', '.join(models)}?", abort=True)
+    for name in dict.fromkeys(models):
+        store.remove(name)
+        print(f"{name}: removed")
+
+
+def _origin(folder: Path, manifest: Manifest | None) -> list[tuple[str, str]]:
+    terms = sorted(p.name for pattern in ("LICENSE*", "NOTICE*") for p in folder.glob(pattern))
+    in_files = f"see {' and '.join(terms)}" if terms else "unknown"
+    if manifest is None:
+        return [("source", "unknown: there is no manifest"), ("licence", in_files)]
+    entry = entry_of(manifest.source)
+    return [
+        ("source", manifest.source),
+        ("revision", manifest.revision or "-"),
+        ("licence", f"{entry.licence}; {in_files}" if entry else in_files),
+        ("recipe", f"{manifest.recipe}, made by {manifest.tool}"),
+    ]
+
+
+def _anatomy(config: ModelConfig) -> list[tuple[str, str]]:
+    body, encoder, depth = config.lfm, config.conformer, config.depthformer
+    kinds = Counter(kind.removeprefix("full_").replace("_", " ") for kind in body.layer_types)
+    what = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+    decoders = {"mimi": config.mimi, "detokenizer": config.detokenizer}
+    rates = ", ".join(f"{d} at {c.sample_rate:,} Hz" for d, c in decoders.items() if c)
+    return [
+        ("backbone", f"{len(body.layer_types)} layers of {body.hidden_size:,} ({what})"),
+        ("encoder", f"{encoder.n_layers} layers of {encoder.d_model:,}"),
+        ("depthformer", f"{depth.layers} layers of {depth.dim:,}"),
+        ("decoder", f"{rates}; {config.codebooks} codebooks of {config.codebook_size:,}"),
+        ("context", f"{config.max_position_embeddings:,} positions"),
+        ("voices", ", ".join(config.prompts.voices) or "-"),
+    ]
+
+
+def _bits(config: ModelConfig) -> list[tuple[str, str]]:
+    """For each part, the bits of its quantised layers; what is not quantised has `dtype`."""
+    parts: dict[str, Counter[int]] = {}
+    for name, entry in config.quantization.items():
+        part = ".".join(name.split(".")[:2])
+        parts.setdefault(part, Counter())[entry.bits] += 1
+    rows: list[tuple[str, str]] = []
+    for part, bits in parts.items():
+        told = [
+            f"{b} ({count} layer{'s' if count > 1 else ''})" for b, count in sorted(bits.items())
+        ]
+        rows.append((part, ", ".join(told)))
+    return [*rows, ("all else" if rows else "all", config.dtype)]
+
+
+def _source(source: str, revision: str) -> str:
+    return f"{source}@{revision[:12]}" if revision else source
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB"
+
+
+def _print_columns(rows: Sequence[Sequence[str]], right: tuple[int, ...] = ()) -> None:
+    """Columns for people; `right`: those that are aligned so. Rich where there is a terminal."""
+    if sys.stdout.isatty():
+        from rich.console import Console
+        from rich.table import Table
+
+        table = Table.grid(padding=(0, 2))
+        for column in range(len(rows[0])):
+            table.add_column(justify="right" if column in right else "left", overflow="fold")
+        for row in rows:
+            table.add_row(*row)
+        Console(markup=False, highlight=False).print(table)
+        return
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = [
+            cell.rjust(width) if column in right else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        print("  ".join(cells).rstrip())

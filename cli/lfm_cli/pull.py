@@ -1,0 +1,62 @@
+"""`lfm pull`: a model from the hub, or a folder, into the store."""
+
+from typing import Annotated
+
+import typer
+
+from lfm_cli.convert import one_of, progress_bar
+from lfm_convert.catalogue import CATALOGUE, DEFAULT
+from lfm_convert.recipes import RECIPES
+
+__all__ = ["pull"]
+
+
+def pull(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            show_default=DEFAULT,
+            help=f"{', '.join(CATALOGUE)}, any OWNER/NAME or OWNER/NAME@REVISION "
+            "on the hub, or a folder.",
+        ),
+    ] = DEFAULT,
+    recipe: Annotated[
+        str,
+        typer.Option(
+            "--recipe",
+            metavar="|".join(RECIPES),
+            callback=one_of(RECIPES),
+            help="How many bits each part gets.",
+        ),
+    ] = "4bit",
+    keep_original: Annotated[
+        bool, typer.Option("--keep-original", help="Keep what was downloaded, once converted.")
+    ] = False,
+    name: Annotated[
+        str | None,
+        typer.Option("--name", metavar="NAME", help="What to call it here, if not its own name."),
+    ] = None,
+) -> None:
+    """Download a model, convert it, and have it ready by its name.
+
+    A cut download goes on where it ended. After this nothing touches the network.
+
+    Example: lfm pull lfm2.5-audio-1.5b
+    """
+    from lfm_convert.pull import pull as run
+    from lfm_convert.store import folder_size
+
+    folder = run(
+        model,
+        recipe=recipe,
+        keep_original=keep_original,
+        name=name,
+        tell=_tell,
+        progress=progress_bar,
+    )
+    print(f"{folder.name}: {folder_size(folder) / 1e6:,.1f} MB in {folder}")
+
+
+def _tell(line: str) -> None:
+    print(line, flush=True)

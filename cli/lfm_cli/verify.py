@@ -1,0 +1,48 @@
+"""`lfm verify`: is a model on this disk what it was when it was made?"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lfm2audio_mlx.errors import CheckpointError
+
+__all__ = ["verify"]
+
+
+def verify(
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="A folder made by `lfm convert`, or its name.")
+    ],
+    against: Annotated[
+        Path | None,
+        typer.Option(
+            "--against",
+            metavar="GOLDEN",
+            help="Compare each stage with what the reference made of the same weights.",
+        ),
+    ] = None,
+) -> None:
+    """Check every file of a model against its digest, then run it briefly.
+
+    Example: lfm verify lfm2-audio-4bit
+    """
+    from lfm_cli.model import find_model
+    from lfm_convert.verify import is_full_precision
+    from lfm_convert.verify import verify as run
+
+    folder = find_model(model)
+    faults = 0
+    for check in run(folder):
+        print(f"{check.name}: {check.fault or 'ok'}", flush=True)
+        faults += bool(check.fault)
+    if against and not faults:
+        from lfm_convert.golden import compare_with
+
+        # Fewer bits must differ from the reference: there the figures are information.
+        strict = is_full_precision(folder)
+        for result in compare_with(folder, against):
+            print(f"{result}: {'ok' if result.good else 'differs'}", flush=True)
+            faults += strict and not result.good
+    if faults:
+        raise CheckpointError(f"{folder}: {faults} of its checks failed")
