@@ -93,17 +93,19 @@ class Engine:
         self.context = min(CONTEXT_LENGTH, self.config.max_position_embeddings)
 
     @classmethod
-    def load(cls, folder: str | Path = EMBEDDED, dtype: str | None = None) -> "Engine":
+    def load(
+        cls, folder: str | Path = EMBEDDED, dtype: str | None = None, digests: bool = False
+    ) -> "Engine":
         """Load a folder made by `lfm convert`; without one, the tiny embedded checkpoint.
 
         `dtype` ("float32", "bfloat16", "float16") overrides the stored type of what is not
-        quantised.
+        quantised. `digests` checks every file against its sha256 first, not its size alone.
 
         Raises:
             ConfigError: the folder's configuration is missing or at fault.
             CheckpointError: a weight file or the tokenizer is.
         """
-        return cls(load(Path(folder), dtype), Tokenizer(Path(folder)))
+        return cls(load(Path(folder), dtype, digests), Tokenizer(Path(folder)))
 
     @property
     def dtype(self) -> mx.Dtype:

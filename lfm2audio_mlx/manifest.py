@@ -18,7 +18,7 @@ __all__ = [
     "FileRecord",
     "Manifest",
     "SelfTest",
-    "check_sizes",
+    "check_files",
     "file_record",
     "read_manifest",
     "write_manifest",
@@ -52,7 +52,7 @@ class Manifest:
     source: str
     revision: str
     files: dict[str, FileRecord]
-    self_test: SelfTest | None
+    self_test: SelfTest
 
 
 def read_manifest(folder: Path) -> Manifest | None:
@@ -71,11 +71,11 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     (folder / MANIFEST).write_text(text, "utf-8")
 
 
-def check_sizes(folder: Path, manifest: Manifest) -> None:
-    """Compare what is there with what should be, by size.
+def check_files(folder: Path, manifest: Manifest, digests: bool = False) -> None:
+    """Compare what is there with what should be, by size, and by digest when asked to.
 
     Raises:
-        CheckpointError: a file is missing or of another size.
+        CheckpointError: a file is missing, of another size, or damaged.
     """
     for name, record in manifest.files.items():
         path = folder / name
@@ -84,6 +84,8 @@ def check_sizes(folder: Path, manifest: Manifest) -> None:
         size = path.stat().st_size
         if size != record.size:
             raise CheckpointError(f"{path}: damaged: {size:,} bytes, should be {record.size:,}")
+        if digests and file_record(path) != record:
+            raise CheckpointError(f"{path}: damaged: its sha256 is not {record.sha256[:12]}...")
 
 
 def file_record(path: Path) -> FileRecord:

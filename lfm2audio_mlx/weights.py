@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 
 from lfm2audio_mlx.config import ModelConfig, QuantizationConfig, read_config
 from lfm2audio_mlx.errors import CheckpointError
-from lfm2audio_mlx.manifest import check_sizes, read_manifest
+from lfm2audio_mlx.manifest import check_files, read_manifest
 from lfm2audio_mlx.models.codec import Codec
 from lfm2audio_mlx.models.detokenizer import Detokenizer
 from lfm2audio_mlx.models.lfm2_audio import Lfm2Audio
@@ -56,8 +56,8 @@ class Checkpoint:
     codec: Codec
 
 
-def load(folder: Path, dtype: str | None = None) -> Checkpoint:
-    """Load a converted folder.
+def load(folder: Path, dtype: str | None = None, digests: bool = False) -> Checkpoint:
+    """Load a converted folder. Sizes of files are checked, `digests` too when asked to.
 
     `dtype` overrides the stored type of all that is not quantised (parity with the reference
     wants "float32"). Without it MLX's CPU backend gets float32, which is the only type it is
@@ -70,7 +70,7 @@ def load(folder: Path, dtype: str | None = None) -> Checkpoint:
     """
     config = read_config(folder)
     if manifest := read_manifest(folder):
-        check_sizes(folder, manifest)
+        check_files(folder, manifest, digests)
     if dtype is None:
         dtype = config.dtype if mx.default_device() == mx.Device(mx.gpu) else "float32"
     decoder = "detokenizer" if config.detokenizer else "mimi"

@@ -36,14 +36,14 @@ def convert(
     ],
     target: Annotated[Path, typer.Argument(metavar="DST", help="The folder to make.")],
     recipe: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--recipe",
             metavar="|".join(RECIPES),
             callback=one_of(RECIPES),
-            help="How many bits each part gets.",
+            help="How many bits each part gets; 4bit unless told otherwise.",
         ),
-    ] = "4bit",
+    ] = None,
     bits: Annotated[
         str | None,
         typer.Option(
@@ -79,11 +79,14 @@ def convert(
     Example: lfm convert LFM2-Audio-1.5B lfm2-audio-4bit --recipe 4bit --report
     """
     from lfm_convert.calibrate import measure_importance, recordings_in
-    from lfm_convert.convert import LayerReport
+    from lfm_convert.convert import LayerReport, check_request
     from lfm_convert.convert import convert as run
     from lfm_convert.report import compare_models, print_models, print_parts
 
-    recipe = SHORT_NAMES[bits] if bits else recipe
+    if recipe and bits:
+        raise typer.BadParameter("--recipe and --bits say the same; give one of them")
+    recipe = SHORT_NAMES[bits] if bits else recipe or "4bit"
+    check_request(target, recipe, prompts)
     recordings = recordings_in(calibrate) if calibrate else []
     importance = measure_importance(source, prompts, recordings) if recordings else None
     layers: list[LayerReport] = []
@@ -100,7 +103,7 @@ def convert(
     size = sum(path.stat().st_size for path in folder.iterdir())
     print(f"{folder}: {size / 1e6:,.1f} MB")
     if report:
-        print_parts(layers, recipe)
+        print_parts(layers, recipe, weighted=bool(recordings))
         if recordings:
             print_models(compare_models(source, folder, prompts, recordings))
 

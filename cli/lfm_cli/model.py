@@ -38,7 +38,7 @@ def find_model(model: str | None) -> Path:
     """
     if model is None:
         return EMBEDDED
-    folder = Path(model).expanduser()
+    folder = store.expanded(model)
     if model and folder.is_dir():
         return folder
     if model == store.EMBEDDED:

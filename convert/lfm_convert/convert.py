@@ -1,7 +1,7 @@
 """Convert a checkpoint: check every tensor, quantise by a recipe, write a folder in one move.
 
 Tensors go from file to file one at a time, so the original never stands in memory. The folder is
-made beside its place and renamed when it is whole.
+made beside its place, loaded for a short run, and renamed when it is whole.
 """
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
@@ -26,7 +26,7 @@ from mlx.utils import tree_flatten
 from lfm2audio_mlx import __version__
 from lfm2audio_mlx.config import ModelConfig, QuantizationConfig
 from lfm2audio_mlx.errors import CheckpointError, RequestError
-from lfm2audio_mlx.manifest import FileRecord, Manifest, SelfTest, file_record, write_manifest
+from lfm2audio_mlx.manifest import FileRecord, Manifest, file_record, write_manifest
 from lfm2audio_mlx.weights import FILES, build, check_tensors
 from lfm_convert.prompts import PROMPTS
 from lfm_convert.quantize import quantize_weight
@@ -35,7 +35,7 @@ from lfm_convert.selftest import self_test
 from lfm_convert.source import Source, Tensors, open_source
 from lfm_convert.writer import Layout, total_size, write_safetensors
 
-__all__ = ["Importance", "LayerReport", "convert"]
+__all__ = ["Importance", "LayerReport", "check_request", "convert"]
 
 COMPANIONS = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 TERMS = ("LICENSE*", "NOTICE*")
@@ -101,7 +101,7 @@ def convert(
         ConfigError: a configuration is missing or at fault.
         CheckpointError: a tensor is missing, unknown, misshapen or not finite, a file damaged.
     """
-    _check_request(target, recipe, family)
+    check_request(target, recipe, family)
     opened = open_source(source, family)
     parts = [_prepare(opened.config, *item, RECIPES[recipe]) for item in opened.parts.items()]
     total = sum(total_size(part.layout) for part in parts)
@@ -123,14 +123,17 @@ def convert(
             if path.name not in records:
                 records[path.name] = file_record(path)
         origin = (repository or source.resolve().name, revision)
-        _write_manifest(unfinished, recipe, origin, records, None)
-        _write_manifest(unfinished, recipe, origin, records, self_test(unfinished))
+        tool = f"lfm2audio-mlx {__version__}"
+        manifest = Manifest(tool, recipe, *origin, records, self_test(unfinished))
+        write_manifest(unfinished, manifest)
         mask = os.umask(0o077)
         os.umask(mask)
         unfinished.chmod(0o777 & ~mask)  # mkdtemp makes it private
         unfinished.rename(target)
     except OSError as error:
         shutil.rmtree(unfinished, ignore_errors=True)
+        if target.exists():
+            raise RequestError(f"{target}: exists now; another convert made it") from error
         raise RequestError(f"{target}: cannot be written: {error.strerror}") from error
     except BaseException:
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -138,7 +141,12 @@ def convert(
     return target
 
 
-def _check_request(target: Path, recipe: str, family: str | None) -> None:
+def check_request(target: Path, recipe: str, family: str | None) -> None:
+    """What can be refused before anything is opened.
+
+    Raises:
+        RequestError: the target exists or has no folder, or a name is unknown.
+    """
     if recipe not in RECIPES:
         raise RequestError(f"recipe '{recipe}' is unknown; there are {', '.join(RECIPES)}")
     if family is not None and family not in PROMPTS:
@@ -208,22 +216,32 @@ def _stored(
     """A part's tensors as they are stored, in the order of its layout; each is let go."""
     for key in part.shapes:
         tensor = part.tensors.pop(key)
-        if not bool(mx.isfinite(tensor).all()):
-            raise CheckpointError(f"tensor '{part.name}.{key}' holds NaN or infinity")
         entry = _quantization(part, key)
         if entry is None:
-            yield key, tensor.astype(part.dtype)
+            stored = tensor.astype(part.dtype)
+            _check_finite(f"{part.name}.{key}", stored)
+            yield key, stored
             continue
         layer = key.removesuffix(".weight")
         name = f"{part.name}.{layer}"
         made = quantize_weight(
             tensor, entry.bits, entry.group_size, part.dtype, importance.get(name)
         )
+        _check_finite(f"{part.name}.{key}", made.scales, made.biases)
         size = made.weight.nbytes + made.scales.nbytes + made.biases.nbytes
         report(LayerReport(name, entry.bits, size, made.error, made.plain_error, made.energy))
         yield key, made.weight
         yield f"{layer}.scales", made.scales
         yield f"{layer}.biases", made.biases
+
+
+def _check_finite(name: str, *stored: mx.array) -> None:
+    """NaN and infinity are refused, also those that a type with a smaller range makes."""
+    for array in stored:
+        if not bool(mx.isfinite(array).all()):
+            raise CheckpointError(
+                f"tensor '{name}' holds NaN or infinity, or numbers too large for {array.dtype}"
+            )
 
 
 def _ignore(_: LayerReport) -> None:
@@ -268,14 +286,3 @@ def _pretty(config: ModelConfig) -> str:
     body = json.dumps(data, indent=2).rstrip("}").rstrip()
     inside = "{\n" + ",\n".join(lines) + "\n  }" if lines else "{}"
     return f'{body},\n  "quantization": {inside}\n}}\n'
-
-
-def _write_manifest(
-    folder: Path,
-    recipe: str,
-    origin: tuple[str, str],
-    records: dict[str, FileRecord],
-    test: SelfTest | None,
-) -> None:
-    tool = f"lfm2audio-mlx {__version__}"
-    write_manifest(folder, Manifest(tool, recipe, *origin, records, test))

@@ -116,7 +116,11 @@ def compare_with(folder: Path, golden: Path) -> Iterator[Result]:
     for key, stage, measure in STAGES:
         here = any(name.startswith(key) for name in arrays) and parts.get(key, True)
         if here:
-            yield Result(stage, measure(case))
+            try:
+                result = Result(stage, measure(case))
+            except (KeyError, ValueError, TypeError, IndexError) as error:
+                raise CheckpointError(f"{golden}: does not fit this model ({stage})") from error
+            yield result
             compared += 1
     if not compared:
         raise CheckpointError(f"{golden}: holds nothing to compare with")
@@ -131,7 +135,7 @@ def read_arrays(path: Path) -> Arrays:
     try:
         with safe_open(path, framework="numpy") as file:
             return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, TypeError) as error:  # TypeError: bfloat16
         raise CheckpointError(f"{path}: no golden file: {error}") from error
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lfm2audio_mlx.errors import CheckpointError, ConfigError, DownloadError, RequestError
-from lfm2audio_mlx.manifest import Manifest, check_sizes, read_manifest
+from lfm2audio_mlx.manifest import Manifest, check_files, read_manifest
 from lfm_convert import store
 from lfm_convert.catalogue import CATALOGUE, entry_of
 from lfm_convert.convert import convert
@@ -101,7 +101,7 @@ def _resolve(model: str) -> _Origin:
     """What the user means: the catalogue first, then a folder, then the hub."""
     if entry := CATALOGUE.get(model):
         return _Origin(model, None, entry.repository, entry.revision, entry.prompts)
-    folder = Path(model).expanduser()
+    folder = store.expanded(model)
     if model and folder.is_dir():
         return _Origin(folder.resolve().name.lower(), folder)
     match = _REPOSITORY.fullmatch(model)
@@ -140,7 +140,7 @@ def _is_same(target: Path, before: Manifest | None, recipe: str, commit: str) ->
     if before is None or (before.recipe, before.revision) != (recipe, commit):
         return False
     try:
-        check_sizes(target, before)
+        check_files(target, before)
     except CheckpointError:
         return False
     return True

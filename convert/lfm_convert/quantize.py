@@ -22,6 +22,9 @@ __all__ = ["Quantized", "pack", "quantize_weight"]
 SHRINKS = (1.0, 0.93, 0.86, 0.79)
 """Parts of a group's range that the levels span at the start."""
 
+FLOOR = 0.01
+"""Least importance of an input, as a part of the mean."""
+
 ROUNDS = 4
 CHUNK = 1 << 22
 """Weights that are worked on at once, which bounds the memory."""
@@ -53,7 +56,10 @@ def quantize_weight(
     rows, inputs = weight.shape
     groups = inputs // group_size
     step = max(1, CHUNK // inputs)
-    h = mx.ones((inputs,)) if importance is None else importance.astype(mx.float32)
+    h = mx.ones((inputs,))
+    if importance is not None and bool((importance > 0).any()):
+        # What the recordings did not use is not worth nothing.
+        h = importance.astype(mx.float32) + FLOOR * importance.mean()
     h = h.reshape(1, groups, group_size)
     parts: list[tuple[mx.array, ...]] = []
     for start in range(0, rows, step):

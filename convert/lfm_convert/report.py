@@ -69,9 +69,10 @@ def parts_of(layers: Iterable[LayerReport], recipe: str) -> list[PartReport]:
     ]
 
 
-def print_parts(layers: Iterable[LayerReport], recipe: str) -> None:
-    """A table of `parts_of`."""
-    table = Table("part", "bits", "MB", "error", "plain rounding", "ratio")
+def print_parts(layers: Iterable[LayerReport], recipe: str, weighted: bool) -> None:
+    """A table of `parts_of`; `weighted` when errors count by importance."""
+    error = "weighted error" if weighted else "error"
+    table = Table("part", "bits", "MB", error, "plain rounding", "ratio")
     for part in parts_of(layers, recipe):
         ratio = part.error / part.plain_error if part.plain_error else 1.0
         errors = f"{part.error:.5f}", f"{part.plain_error:.5f}", f"{ratio:.3f}"

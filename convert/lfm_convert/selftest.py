@@ -11,6 +11,7 @@ import mlx.core as mx
 import numpy as np
 
 from lfm2audio_mlx.engine import Engine
+from lfm2audio_mlx.errors import CheckpointError
 from lfm2audio_mlx.generation.decode import AudioFrame, TextToken
 from lfm2audio_mlx.generation.sampling import GREEDY
 from lfm2audio_mlx.manifest import SelfTest
@@ -29,7 +30,7 @@ def self_test(folder: Path) -> SelfTest:
     noted too.
 
     Raises:
-        ConfigError, CheckpointError: the folder does not load.
+        ConfigError, CheckpointError: the folder does not load, or gives NaN or infinity.
     """
     engine = Engine.load(folder)
     rate = engine.config.features.sample_rate
@@ -48,7 +49,11 @@ def self_test(folder: Path) -> SelfTest:
         hidden.astype(engine.dtype), lambda logits: mx.argmax(logits, axis=-1)
     )
     wave, _ = engine.codec.decode(mx.zeros((1, engine.config.codebooks, 1), mx.int32))
-    tokens += [np.array(frames).tolist(), bool(mx.isfinite(wave).all())]
+    logits = engine.model.text_logits(hidden.astype(engine.dtype))
+    for name, output in (("words", logits), ("sound", wave)):
+        if not bool(mx.isfinite(output).all()):
+            raise CheckpointError(f"{folder}: its {name} are not finite numbers")
+    tokens += np.array(frames).tolist()
     digest = hashlib.sha256(json.dumps(tokens).encode()).hexdigest()
     return SelfTest(device=_device(engine), tokens=digest)
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import platformdirs
 
 from lfm2audio_mlx.errors import CheckpointError, LfmError, RequestError
-from lfm2audio_mlx.manifest import Manifest, check_sizes, read_manifest
+from lfm2audio_mlx.manifest import Manifest, check_files, read_manifest
 
 __all__ = [
     "EMBEDDED",
@@ -59,7 +59,7 @@ class Installed:
 def models_folder() -> Path:
     """Where models live; it may not exist yet."""
     home = os.environ.get("LFM_HOME")
-    place = Path(home).expanduser() if home else platformdirs.user_data_path("lfm2audio-mlx")
+    place = expanded(home) if home else platformdirs.user_data_path("lfm2audio-mlx")
     return place.absolute() / "models"
 
 
@@ -124,7 +124,7 @@ def _checked(folder: Path) -> Manifest:
     manifest = read_manifest(folder)
     if manifest is None:
         raise CheckpointError(f"{folder}: has no manifest; it is not one that `lfm` made")
-    check_sizes(folder, manifest)
+    check_files(folder, manifest)
     return manifest
 
 
@@ -147,6 +147,18 @@ def find(name: str) -> Path:
     return folder
 
 
+def expanded(path: str) -> Path:
+    """A path with its `~` resolved.
+
+    Raises:
+        RequestError: it names a user that there is not.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise RequestError(f"{path}: {error}") from error
+
+
 def remove(name: str) -> None:
     """Delete an installed model; it is gone at once or not at all.
 
@@ -156,9 +168,6 @@ def remove(name: str) -> None:
     folder = find(name)
     with locked(name):
         try:
-            if folder.is_symlink():
-                folder.unlink()
-                return
             # Half a model must not be met under its name.
             grave = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".removed-{name}-"))
             folder.rename(grave / name)

@@ -20,6 +20,7 @@ from lfm2audio_mlx.weights import EMBEDDED, FILES, open_tensors
 from lfm_convert import convert as convert_module
 from lfm_convert.convert import NOTICE, convert
 from lfm_convert.recipes import RECIPES
+from lfm_convert.selftest import self_test
 
 Copy = Callable[[Path], Path]
 Made = Callable[[str, str], Path]
@@ -252,6 +253,38 @@ def test_a_tensor_that_is_not_finite_is_named(copy_of: Copy, tmp_path: Path):
     mx.save_safetensors(str(folder / FILES["model"]), tensors)
     message = refused(tmp_path / "a", CheckpointError, folder, "4bit")
     assert "model.lfm.embedding_norm.weight" in message and "NaN" in message
+
+
+def test_numbers_too_large_for_what_is_stored_are_named(copy_of: Copy, tmp_path: Path):
+    """float16 ends at 65,504: such a codec would be silent infinity."""
+    for name in ("decoder.model.6.block.1.weight", "decoder_transformer.layers.0.linear1.weight"):
+        folder = copy_of(EMBEDDED)
+        (folder / MANIFEST).unlink()
+        tensors = open_tensors(folder / FILES["mimi"])
+        tensors[name] = tensors[name].astype(mx.float32) * 1e7
+        mx.eval(tensors)
+        mx.save_safetensors(str(folder / FILES["mimi"]), tensors)
+        message = refused(tmp_path / "a", CheckpointError, folder, "4bit")
+        assert f"mimi.{name}" in message and "too large for mlx.core.float16" in message
+        shutil.rmtree(folder)
+
+
+def test_the_loser_of_a_race_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    def meanwhile(folder: Path) -> Any:
+        (tmp_path / "target").mkdir()
+        (tmp_path / "target" / "file").write_text("another's", "utf-8")
+        return self_test(folder)
+
+    monkeypatch.setattr(convert_module, "self_test", meanwhile)
+    message = refused_at(tmp_path / "target")
+    assert "another convert made it" in message
+    assert [path.name for path in tmp_path.iterdir()] == ["target"]
+
+
+def refused_at(target: Path) -> str:
+    with pytest.raises(RequestError) as caught:
+        convert(EMBEDDED, target, "4bit")
+    return str(caught.value)
 
 
 def test_two_heads_that_should_be_tied_must_agree(originals: dict[str, Path], copy_of: Copy):

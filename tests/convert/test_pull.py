@@ -115,7 +115,7 @@ def test_every_entry_of_the_catalogue_can_be_used():
 
 def test_the_prompts_go_with_the_repository_in_any_spelling(hub: Hub, originals: dict[str, Path]):
     hub.repositories["LiquidAI/LFM2.5-Audio-1.5B-JP"] = originals["v25"]
-    folder = pull("liquidai/lfm2.5-audio-1.5b-jp", recipe="f32")
+    folder = pull("LIQUIDAI/lfm2.5-audio-1.5b-jp", recipe="f32")
     assert "japanese" in read_config(folder).prompts.transcribe
 
 

@@ -89,6 +89,22 @@ def test_a_damaged_manifest_is_named(made: Path, copy_of: Copy, text: str):
         list(verify(folder))
 
 
+def test_loading_compares_digests_when_asked_to(made: Path, copy_of: Copy):
+    folder = copy_of(made)
+    data = bytearray((folder / "NOTICE").read_bytes())
+    data[0] ^= 1
+    (folder / "NOTICE").write_bytes(data)
+    Engine.load(folder)
+    with pytest.raises(CheckpointError, match="NOTICE: damaged: its sha256"):
+        Engine.load(folder, digests=True)
+
+
+def test_what_a_file_browser_leaves_is_no_fault(made: Path, copy_of: Copy):
+    folder = copy_of(made)
+    (folder / ".DS_Store").write_bytes(b"\0")
+    assert faults(folder) == {}
+
+
 def test_loading_compares_sizes(made: Path, copy_of: Copy):
     folder = copy_of(made)
     with (folder / FILES["mimi"]).open("ab") as file:
@@ -145,6 +161,15 @@ def test_a_golden_that_is_none_is_named(converted: dict[str, Path], tmp_path: Pa
     save_file({"unrelated": np.zeros(3)}, path)
     with pytest.raises(CheckpointError, match="nothing to compare"):
         list(compare_with(converted["v1"], path))
+    for odd in (
+        {"depth.hidden": np.zeros((2, 96), np.float32)},
+        {"depth.hidden": np.zeros((2, 5), np.float32), "depth.codes": np.zeros((2, 8), np.int32)},
+        {"asr.x": np.zeros((0, 8), np.int32)},
+        {"encoder": np.zeros(3, np.float32)},
+    ):
+        save_file(odd, path)
+        with pytest.raises(CheckpointError, match="does not fit this model"):
+            list(compare_with(converted["v1"], path))
     save_file({"encoder.here": np.zeros((2, 64), np.float32)}, path)
     with pytest.raises(CheckpointError, match=r"lacks the sound 'audio\.here'"):
         list(compare_with(converted["v1"], path))

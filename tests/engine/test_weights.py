@@ -12,6 +12,8 @@ import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from mlx.utils import tree_flatten
 from safetensors.numpy import load_file, save_file
 
@@ -310,3 +312,32 @@ def test_the_damage_in_one_part_does_not_matter_to_another(
     folder = copy_of(converted["v25"])
     (folder / MIMI).unlink()
     assert isinstance(load(folder).codec, Detokenizer)
+
+
+def test_any_header_is_read_or_refused(folder: Path):
+    """Whatever a header says of names, types, shapes and places: an answer, never a crash."""
+    path = folder / MIMI
+    whole = path.read_bytes()
+    length = int.from_bytes(whole[:8], "little")
+    header, rest = json.loads(whole[8 : 8 + length]), whole[8 + length :]
+    names = sorted(name for name in header if name != "__metadata__")
+    numbers = st.integers(-1, 1 << 66) | st.integers(-1, 100)
+    values = st.one_of(
+        st.fixed_dictionaries({"dtype": st.sampled_from(["F32", "F64", "BF16", "I8", "X", ""])}),
+        st.fixed_dictionaries({"shape": st.lists(numbers, max_size=4)}),
+        st.fixed_dictionaries({"data_offsets": st.lists(numbers, max_size=3)}),
+        st.fixed_dictionaries({"shape": st.text() | st.none()}),
+    )
+
+    @given(st.sampled_from(names), values, st.integers(-8, 8))
+    @settings(max_examples=120, deadline=None)
+    def check(name: str, value: dict[str, Any], shift: int):
+        changed = header | {name: header[name] | value}
+        text = json.dumps(changed).encode()
+        path.write_bytes((len(text) + shift).to_bytes(8, "little") + text + rest)
+        try:
+            load(folder)
+        except CheckpointError as error:
+            assert MIMI in str(error) and "\n" not in str(error)
+
+    check()
