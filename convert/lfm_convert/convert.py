@@ -12,8 +12,8 @@ import dataclasses
 import json
 import os
 import re
+import secrets
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -106,8 +106,9 @@ def convert(
     parts = [_prepare(opened.config, *item, RECIPES[recipe]) for item in opened.parts.items()]
     total = sum(total_size(part.layout) for part in parts)
     _check_space(target, total)
+    unfinished = target.parent / f".{target.name}-{secrets.token_hex(4)}"
     try:
-        unfinished = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}-"))
+        unfinished.mkdir()
     except OSError as error:
         raise RequestError(f"{target}: cannot be made: {error.strerror}") from error
     try:
@@ -126,9 +127,6 @@ def convert(
         tool = f"lfm2audio-mlx {__version__}"
         manifest = Manifest(tool, recipe, *origin, records, self_test(unfinished))
         write_manifest(unfinished, manifest)
-        mask = os.umask(0o077)
-        os.umask(mask)
-        unfinished.chmod(0o777 & ~mask)  # mkdtemp makes it private
         unfinished.rename(target)
     except OSError as error:
         shutil.rmtree(unfinished, ignore_errors=True)

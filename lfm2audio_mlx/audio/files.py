@@ -9,8 +9,8 @@ reference uses torchaudio's windowed sinc, which differs by 2-4 % near the band 
 import contextlib
 import io
 import os
+import secrets
 import stat
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -233,29 +233,16 @@ def writing(path: Path, sample_rate: int) -> Iterator[Callable[[np.ndarray], Non
     check_output(path)
     path = path.resolve()  # what a link points to is replaced, not the link
     kind, subtype = WRITABLE[path.suffix.lower()]
-    try:
-        handle, unfinished = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-")
-    except OSError as error:
-        raise AudioError(f"{path}: cannot be written: {error.strerror}") from error
-    os.close(handle)
+    unfinished = path.with_name(f".{path.stem}-{secrets.token_hex(4)}")
     try:
         with soundfile.SoundFile(
             unfinished, "w", sample_rate, channels=1, format=kind, subtype=subtype
         ) as sound:
             yield lambda samples: sound.write(np.clip(samples, -1.0, 1.0))
-        os.chmod(unfinished, 0o666 & ~_umask())
-        os.replace(unfinished, path)
+        unfinished.replace(path)
     except soundfile.LibsndfileError as error:
         raise AudioError(f"{path}: cannot be written: {error.error_string}") from error
     except OSError as error:
         raise AudioError(f"{path}: cannot be written: {error.strerror}") from error
     finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(unfinished)
-
-
-def _umask() -> int:
-    """The process's umask, which can only be read by setting it."""
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
+        unfinished.unlink(missing_ok=True)
