@@ -80,8 +80,7 @@ def load(folder: Path, dtype: str | None = None, digests: bool = False) -> Check
         quantize(module, part, config.quantization)
         path = folder / FILES[part]
         fill(module, open_tensors(path), str(path))
-        # A decoder's phases and residual sums are audible in 16 bits (29 to 38 dB below the
-        # signal), and it is small.
+        # Rounding a decoder's phases and sums to 16 bits is audible, and it is small.
         module.set_dtype(getattr(mx, dtype) if part == "model" else mx.float32)
         module.eval()
         mx.eval(module.parameters())

@@ -9,6 +9,7 @@ import typer
 
 from lfm2audio_mlx.errors import AudioError, RequestError
 from lfm_cli.model import ModelOption, open_engine
+from lfm_cli.options import OutputOption, SeedOption
 
 __all__ = ["chat"]
 
@@ -18,19 +19,14 @@ def chat(
         str,
         typer.Option("--once", metavar="QUESTION", help="A text, or the name of a sound file."),
     ],
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="Keep the answer's sound in a file."),
-    ] = None,
+    output: OutputOption = None,
     no_audio: Annotated[
         bool, typer.Option("--no-audio", help="Print the answer, play nothing.")
     ] = False,
     system: Annotated[
         str | None, typer.Option("--system", metavar="PROMPT", help="Another system prompt.")
     ] = None,
-    seed: Annotated[
-        int | None, typer.Option("--seed", min=0, help="The same seed gives the same sound.")
-    ] = None,
+    seed: SeedOption = None,
     model: ModelOption = None,
 ) -> None:
     """Ask one question and get one answer, in text and voice.

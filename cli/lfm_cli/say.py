@@ -1,30 +1,23 @@
 """`lfm say`: text in, speech out, to a file or the loudspeaker."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from lfm2audio_mlx.errors import RequestError
 from lfm_cli.model import ModelOption, open_engine
+from lfm_cli.options import OutputOption, SeedOption
 
 __all__ = ["say"]
 
 
 def say(
     text: Annotated[list[str], typer.Argument(metavar="TEXT", help="What to say.")],
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output", "-o", metavar="FILE", help="Write a sound file (wav, flac, mp3, ...)."
-        ),
-    ] = None,
+    output: OutputOption = None,
     voice: Annotated[
         str | None, typer.Option("--voice", "-v", metavar="VOICE", help="For example us-male.")
     ] = None,
-    seed: Annotated[
-        int | None, typer.Option("--seed", min=0, help="The same seed gives the same sound.")
-    ] = None,
+    seed: SeedOption = None,
     model: ModelOption = None,
 ) -> None:
     """Speak a text aloud, or into a file.

@@ -14,10 +14,9 @@ from lfm2audio_mlx.errors import ConfigError
 from lfm_convert.original import (
     DETOKENIZER_FOLDER,
     MIMI_FILE,
-    MUST_BE,
-    PUBLISHED_MIMI,
     read_original_config,
 )
+from lfm_convert.published import MUST_BE, PUBLISHED_MIMI
 
 LAYOUTS = Path(__file__).parents[1] / "reference" / "layouts"
 MAIN, CODEC, VOICE = "config.json", "mimi_config.json", f"{DETOKENIZER_FOLDER}/config.json"
