@@ -36,6 +36,18 @@ parity: $(VENV)/test ## compare every stage with the reference's goldens
 	$(BLAS_NOTE)
 	@$(RUN)python tests/reference/parity.py
 
+cli-check: $(VENV)/test ## the command's contract, and how fast it starts
+	$(BLAS_NOTE)
+	$(RUN)pytest tests/cli
+	@$(BIN)/python scripts/startup.py
+
+long-recording: $(VENV)/test ## two hours of speech through `lfm transcribe` (needs espeak-ng)
+	$(BLAS_NOTE)
+	@$(RUN)python benchmarks/long_recording.py build/long-recording
+
+commands: $(VENV)/demo ## write docs/commands.md anew
+	@$(BIN)/python scripts/commands.py > docs/commands.md
+
 full-size: $(VENV)/demo ## convert random weights of the true shapes (needs 5 GB of disk)
 	$(BLAS_NOTE)
 	$(RUN)python benchmarks/full_size.py build/full-size
@@ -77,4 +89,4 @@ install = @if command -v uv >/dev/null; then \
 	uv pip install --quiet --python $(BIN)/python $(1); else \
 	$(BIN)/python -m pip install --quiet $(1); fi
 
-.PHONY: help demo test parity full-size lint format clean
+.PHONY: help demo test parity cli-check long-recording commands full-size lint format clean

@@ -6,37 +6,36 @@ prompts, and what the model gives (tokens, codes) into words and sound.
 
 import logging
 import secrets
-from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import mlx.core as mx
 import numpy as np
 
 from lfm2audio_mlx.audio.features import check_speech, log_mel
-from lfm2audio_mlx.audio.files import AudioSource, read_audio, source_name
+from lfm2audio_mlx.audio.files import AudioSource, read_audio, source_name, streaming
+from lfm2audio_mlx.audio.vad import speech_in
+from lfm2audio_mlx.conversation import Chat
 from lfm2audio_mlx.errors import RequestError
 from lfm2audio_mlx.generation.decode import (
     AudioFrame,
     Cursor,
-    EndOfTurn,
     Event,
     Interleaved,
     Sequential,
     TextToken,
     generate,
 )
-from lfm2audio_mlx.generation.prompt import (
-    AudioClip,
-    Segment,
-    beginning,
-    close_turn,
-    open_turn,
-    turn,
-)
+from lfm2audio_mlx.generation.loops import repeated
+from lfm2audio_mlx.generation.prompt import AudioClip, beginning, open_turn, turn
+from lfm2audio_mlx.generation.render import Voice, render
 from lfm2audio_mlx.generation.sampling import GREEDY, Sampling
-from lfm2audio_mlx.models.codec import Codec
+from lfm2audio_mlx.generation.score import log_likelihoods
+from lfm2audio_mlx.results import EndOfTurn, Exchange, Sound, Span, Transcript, Words
+from lfm2audio_mlx.text.sentences import sentences
+from lfm2audio_mlx.text.spoken import spoken
 from lfm2audio_mlx.text.tokenizer import Tokenizer
 from lfm2audio_mlx.tokens import CONTEXT_LENGTH
 from lfm2audio_mlx.weights import EMBEDDED, Checkpoint, load
@@ -50,35 +49,6 @@ CHAT_VOICE = Sampling(temperature=1.0, top_k=4)
 """How speech is sampled in either task (model card)."""
 
 Mode = Literal["interleaved", "sequential"]
-Part = str | Path | bytes | tuple[np.ndarray, int] | AudioClip
-"""A part of what is said to the model: a `str` is words, anything else is sound (an `AudioClip`
-is what `Engine.listen` made of one)."""
-
-
-@dataclass(frozen=True)
-class Words:
-    """Text as it comes, never a part of a character; may be empty for a steering token."""
-
-    text: str
-    token: int
-
-
-@dataclass(frozen=True)
-class Sound:
-    """Speech as it comes: mono float32 samples [n], n not fixed; loud speech may pass 1."""
-
-    samples: np.ndarray
-    sample_rate: int
-
-
-@dataclass(frozen=True)
-class Transcript:
-    """What was heard in `duration` seconds. `complete` is False when a limit cut the text off."""
-
-    text: str
-    duration: float
-    tokens: tuple[int, ...]
-    complete: bool
 
 
 class Engine:
@@ -87,7 +57,8 @@ class Engine:
     Use it on the thread that loaded it: MLX's streams belong to threads.
     """
 
-    def __init__(self, checkpoint: Checkpoint, tokenizer: Tokenizer):
+    def __init__(self, checkpoint: Checkpoint, tokenizer: Tokenizer, name: str = ""):
+        self.name = name
         self.config, self.model, self.codec = checkpoint.config, checkpoint.model, checkpoint.codec
         self.tokenizer = tokenizer
         self.context = min(CONTEXT_LENGTH, self.config.max_position_embeddings)
@@ -105,12 +76,18 @@ class Engine:
             ConfigError: the folder's configuration is missing or at fault.
             CheckpointError: a weight file or the tokenizer is.
         """
-        return cls(load(Path(folder), dtype, digests), Tokenizer(Path(folder)))
+        folder = Path(folder)
+        return cls(load(folder, dtype, digests), Tokenizer(folder), folder.resolve().name)
 
     @property
     def dtype(self) -> mx.Dtype:
         """What the model computes in (its decoder: float32)."""
         return self.model.lfm.embedding_norm.weight.dtype
+
+    @property
+    def sample_rate(self) -> int:
+        """Of speech that it makes, in Hz."""
+        return self.codec.sample_rate
 
     @property
     def voices(self) -> tuple[str, ...]:
@@ -131,13 +108,55 @@ class Engine:
         mel = log_mel(samples, features)
         return AudioClip(mx.array(mel), -(-len(mel) // factor))
 
-    def transcribe(
-        self, audio: AudioSource, *, prompt: str | None = None, max_tokens: int | None = None
-    ) -> Transcript:
-        """The words of one recording, greedy.
+    def transcribe(self, audio: AudioSource, *, prompt: str | None = None) -> Transcript:
+        """The words of a recording of any length; see `spans`."""
+        heard = 0.0
 
-        `prompt` replaces the checkpoint's own system prompt; `max_tokens` defaults to four times
-        what fast speech needs.
+        def remember(_: float, duration: float) -> None:
+            nonlocal heard
+            heard = duration
+
+        found = tuple(self.spans(audio, prompt=prompt, progress=remember))
+        return Transcript(heard, found)
+
+    def spans(
+        self,
+        audio: AudioSource,
+        *,
+        prompt: str | None = None,
+        after: float = 0.0,
+        progress: Callable[[float, float], None] | None = None,
+    ) -> Iterator[Span]:
+        """The words of a recording of any length, span by span as they are heard, greedy.
+
+        Sound is cut at pauses into spans of at most 30 s, each heard by itself; what is no speech
+        is not. Memory does not grow with the length. `prompt` replaces the checkpoint's own
+        system prompt. Spans that end by `after` (seconds) are passed over: they are known.
+        `progress` is told how many seconds of how many are done.
+
+        Raises:
+            AudioError: it cannot be read, or is too short or not finite.
+        """
+        rate = self.config.features.sample_rate
+        told = progress or (lambda done, duration: None)
+        with streaming(audio, rate) as (duration, blocks):
+            if duration * rate < self.config.features.win_length:
+                check_speech(read_audio(audio, rate), self.config.features, source_name(audio))
+            told(0.0, duration)
+            for speech in speech_in(_counted(blocks, rate, duration, told)):
+                end = min(speech.end, duration)
+                if end > after:
+                    span = self.hear((speech.samples, rate), prompt=prompt)
+                    yield replace(span, start=speech.start, end=end)
+        told(duration, duration)
+
+    def hear(
+        self, audio: AudioSource, *, prompt: str | None = None, max_tokens: int | None = None
+    ) -> Span:
+        """The words of one short recording in one pass, all of it taken for speech, greedy.
+
+        This is the reference's transcription; the model was trained on 30 s at most.
+        `max_tokens` defaults to four times what fast speech needs.
 
         Raises:
             AudioError: see `listen`.
@@ -148,54 +167,119 @@ class Engine:
         cursor = self._begin(prompt or self.config.prompts.transcribe, [clip])
         limit = 32 + int(24 * seconds) if max_tokens is None else max_tokens
         tokens: list[int] = []
-        complete = False
+        complete = loop = False
         for event in self._generate(cursor, "sequential", GREEDY, GREEDY, limit, mx.random.key(0)):
-            match event:
-                case TextToken(id):
-                    tokens.append(id)
-                case EndOfTurn(reason):
-                    complete = reason == "end"
-                case AudioFrame():
-                    pass
+            if isinstance(event, EndOfTurn):
+                complete = event.reason == "end"
+            elif isinstance(event, TextToken):
+                tokens.append(event.id)
+                if extra := repeated(tokens):
+                    loop = True
+                    del tokens[-extra:]
+                    break
         text = self.tokenizer.decode(tokens).strip()
-        return Transcript(text, seconds, tuple(tokens), complete)
+        return Span(0.0, seconds, text, tuple(tokens), complete, loop)
 
     def say(
         self,
         text: str,
         *,
         voice: str | None = None,
+        raw: bool = False,
         sampling: Sampling = SAY_VOICE,
         seed: int | None = None,
         max_tokens: int | None = None,
     ) -> Iterator[Sound]:
-        """Speak a text; the sound comes piece by piece as it is made.
+        """Speak a text of any length; the sound comes piece by piece as it is made.
 
-        `voice` is one of `voices`, or a description where the checkpoint understands one.
-        Without a `seed` each call sounds a little different.
+        Numbers, abbreviations and markdown are read as people say them, unless `raw`. Sentences
+        are made one by one and go through one stream of the codec, so there is no seam. `voice`
+        is one of `voices`, or a description where the checkpoint understands one. Without a
+        `seed` each call sounds a little different; `max_tokens` limits each sentence.
 
         Raises (before the first piece):
             RequestError: there is nothing to say, or the voice is unknown.
-            ContextError: the text is longer than the context.
         """
-        if not text.strip():
+        pieces = sentences(text if raw else spoken(text))
+        if not pieces:
             raise RequestError("there is nothing to say: the text is empty")
-        cursor = self._begin(self._voice_prompt(voice), [text])
-        limit = 64 + 4 * len(text) if max_tokens is None else max_tokens
-        events = self._generate(cursor, "sequential", GREEDY, sampling, limit, _key(seed))
-        return _sounds(self._render(events))
+        start = Cursor(self.context)
+        system = turn(self.tokenizer, "system", [self._voice_prompt(voice)])
+        start.extend([beginning(self.tokenizer), *system])
+        return self._speak(pieces, start, sampling, max_tokens, _key(seed))
+
+    def _speak(
+        self,
+        pieces: Sequence[str],
+        start: Cursor,
+        sampling: Sampling,
+        max_tokens: int | None,
+        key: mx.array,
+    ) -> Iterator[Sound]:
+        voice = Voice(self.codec)
+        for number, piece in enumerate(pieces):
+            cursor = start.copy()
+            said = turn(self.tokenizer, "user", [piece])
+            cursor.extend([*said, open_turn(self.tokenizer, "assistant")])
+            limit = 64 + 4 * len(piece) if max_tokens is None else max_tokens
+            key, now = mx.random.split(key)
+            for event in self._generate(cursor, "sequential", GREEDY, sampling, limit, now):
+                if isinstance(event, AudioFrame) and not event.ends_audio:
+                    yield voice.speak(event, number)
+                elif isinstance(event, EndOfTurn) and event.reason != "end":
+                    log.warning("%r was cut off: its %s is used up", piece, event.reason)
+        yield from voice.finish(len(pieces) - 1)
 
     def chat(
         self,
         *,
         system: str | None = None,
         mode: Mode = "interleaved",
+        history: Sequence[Exchange] = (),
         text: Sampling = GREEDY,
         audio: Sampling = CHAT_VOICE,
         seed: int | None = None,
-    ) -> "Chat":
-        """Begin a conversation. `sequential` mode answers in words, or speaks once asked to."""
-        return Chat(self, system or self.config.prompts.chat, mode, text, audio, _key(seed))
+    ) -> Chat:
+        """Begin a conversation, or go on from the `exchanges` of an earlier one.
+
+        `sequential` mode answers in words, or speaks once asked to.
+        """
+        key = _key(seed)
+
+        def answer(cursor: Cursor, max_tokens: int) -> Generator[Event, None, None]:
+            nonlocal key
+            key, now = mx.random.split(key)
+            return self._generate(cursor, mode, text, audio, max_tokens, now)
+
+        prompt = system or self.config.prompts.chat
+        return Chat(self, Cursor(self.context), prompt, answer, history)
+
+    def classify(
+        self, audio: AudioSource, labels: Sequence[str], *, question: str | None = None
+    ) -> Mapping[str, float]:
+        """How probable each of `labels` is for a recording: the model's own likelihood of
+        answering with that label, among these.
+
+        `question` stands in place of one that asks which of them fits.
+
+        Raises:
+            RequestError: fewer than two labels, or two alike.
+            AudioError: see `listen`.
+            ContextError: the recording is longer than the context.
+        """
+        if len(labels) < 2 or len(set(labels)) < len(labels) or not all(map(str.strip, labels)):
+            raise RequestError("labels: at least two, all different, none empty")
+        asked = question or f"Which of these fits the recording: {', '.join(labels)}?"
+        cursor = self._begin(self.config.prompts.chat, [self.listen(audio), asked])
+        end = (self.tokenizer.special.turn_end,)
+        answers = [(*self.tokenizer.encode(label), *end) for label in labels]
+        logs = np.array(log_likelihoods(self.model, cursor, answers))
+        shares = np.exp(logs - logs.max())
+        return dict(zip(labels, (shares / shares.sum()).tolist(), strict=True))
+
+    def render(self, events: Iterator[Event]) -> Iterator[Words | Sound | EndOfTurn]:
+        """Tokens to words, frames to sound, as they come."""
+        return render(events, self.tokenizer, self.codec)
 
     def _voice_prompt(self, voice: str | None) -> str:
         prompts = self.config.prompts
@@ -252,112 +336,18 @@ class Engine:
             key=key,
         )
 
-    def _render(self, events: Iterator[Event]) -> Iterator[Words | Sound | EndOfTurn]:
-        """Tokens to words, frames to sound, as they come."""
-        words = self.tokenizer.stream()
-        voice = _Voice(self.codec)
-        for event in events:
-            match event:
-                case TextToken(id):
-                    yield Words(words.push(id), id)
-                case AudioFrame():
-                    yield from voice.speak(event)
-                case EndOfTurn():
-                    yield from voice.finish()
-                    yield event
 
-
-class _Voice:
-    """Turns frames into sound through one stream of the codec."""
-
-    def __init__(self, codec: Codec):
-        self.codec = codec
-        self.state: Any = None
-
-    def speak(self, frame: AudioFrame) -> Iterator[Sound]:
-        if frame.ends_audio:
-            yield from self.finish()
-            return
-        codes = mx.array(frame.codes)[None, :, None]
-        samples, self.state = self.codec.decode(codes, self.state)
-        yield self._sound(samples)
-
-    def finish(self) -> Iterator[Sound]:
-        """Give what the codec held back; the next frame begins a new stream."""
-        if self.state is not None:
-            samples = self.codec.flush(self.state)
-            self.state = None
-            if samples.size:
-                yield self._sound(samples)
-
-    def _sound(self, samples: mx.array) -> Sound:
-        return Sound(np.array(samples[0].astype(mx.float32)), self.codec.sample_rate)
-
-
-class Chat:
-    """A conversation of many turns; each goes on from the caches of the last."""
-
-    def __init__(
-        self,
-        engine: Engine,
-        system: str,
-        mode: Mode,
-        text: Sampling,
-        audio: Sampling,
-        key: mx.array,
-    ):
-        self._engine = engine
-        self._mode: Mode = mode
-        self._text, self._audio, self._key = text, audio, key
-        self._reply: Generator[Event, None, None] | None = None
-        self.cursor = Cursor(engine.context)
-        self.cursor.extend(
-            [beginning(engine.tokenizer), *turn(engine.tokenizer, "system", [system])]
-        )
-
-    def reply(self, *parts: Part, max_tokens: int = 1024) -> Iterator[Words | Sound | EndOfTurn]:
-        """Say something (words, sound, or both in any order) and stream the answer.
-
-        The generator may be left at any point: what came so far is what the model remembers
-        having said. Asking again ends an answer that is still being given.
-
-        Raises (before any work):
-            RequestError: nothing was said.
-            AudioError: a recording is at fault.
-            ContextError: the conversation has become too long.
-        """
-        return self._engine._render(self.events(*parts, max_tokens=max_tokens))
-
-    def events(self, *parts: Part, max_tokens: int = 1024) -> Iterator[Event]:
-        """The same as tokens and frames of codes, neither decoded."""
-        engine = self._engine
-        if not any(not isinstance(part, str) or part.strip() for part in parts):
-            raise RequestError("there is nothing to answer: the question is empty")
-        heard = [
-            part if isinstance(part, str | AudioClip) else engine.listen(part) for part in parts
-        ]
-        segments: list[Segment] = []
-        if self._reply:
-            # An answer that is still being given ends here, at what came of it.
-            self._reply.close()
-            segments.append(close_turn(engine.tokenizer))
-        segments += turn(engine.tokenizer, "user", heard)
-        segments.append(open_turn(engine.tokenizer, "assistant"))
-        self.cursor.extend(segments)
-        self._key, now = mx.random.split(self._key)
-        self._reply = engine._generate(
-            self.cursor, self._mode, self._text, self._audio, max_tokens, now
-        )
-        return self._reply
-
-
-def _sounds(items: Iterator[Words | Sound | EndOfTurn]) -> Iterator[Sound]:
-    """The sounds alone; an end before the end is logged."""
-    for item in items:
-        if isinstance(item, Sound):
-            yield item
-        elif isinstance(item, EndOfTurn) and item.reason != "end":
-            log.warning("the speech was cut off: its %s is used up", item.reason)
+def _counted(
+    blocks: Iterator[np.ndarray], rate: int, duration: float, told: Callable[[float, float], None]
+) -> Iterator[np.ndarray]:
+    """The blocks, in pieces of a second; each is told of when the next is asked for."""
+    done = 0
+    for block in blocks:
+        for at in range(0, len(block), rate):
+            piece = block[at : at + rate]
+            yield piece
+            done += len(piece)
+            told(min(done / rate, duration), duration)
 
 
 def _key(seed: int | None) -> mx.array:

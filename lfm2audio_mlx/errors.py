@@ -3,6 +3,7 @@
 LfmError
 ├── ConfigError      a configuration that is missing, contradictory or not understood
 ├── CheckpointError  a weight folder or file that is not what its configuration says
+├── ModelError       no model is installed, or the one asked for is not
 ├── DownloadError    a hub that cannot be reached, refuses, or sends something else
 ├── AudioError       a sound that cannot be read, written or used
 ├── RequestError     words, a voice or an option that the model cannot serve
@@ -19,6 +20,7 @@ __all__ = [
     "ContextError",
     "DownloadError",
     "LfmError",
+    "ModelError",
     "RequestError",
 ]
 
@@ -33,6 +35,10 @@ class ConfigError(LfmError):
 
 class CheckpointError(LfmError):
     """A weight folder or file is not what its configuration says."""
+
+
+class ModelError(LfmError):
+    """No model is installed, or the one that was asked for is not."""
 
 
 class DownloadError(LfmError):

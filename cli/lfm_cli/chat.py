@@ -1,82 +1,96 @@
-"""`lfm chat`: a question in words or voice, an answer in words and voice."""
+"""`lfm chat`: a conversation in words and voice, at the terminal or one question for a script."""
 
-import sys
-from contextlib import nullcontext
-from pathlib import Path
+from __future__ import annotations
+
+import logging
 from typing import Annotated
 
 import typer
 
-from lfm2audio_mlx.errors import AudioError, RequestError
-from lfm_cli.model import ModelOption, open_engine
+from lfm2audio_mlx.errors import RequestError
+from lfm_cli.backend import open_backend
+from lfm_cli.model import ModelOption
 from lfm_cli.options import OutputOption, SeedOption
+from lfm_cli.terminal import JsonOption, emit
 
 __all__ = ["chat"]
+
+log = logging.getLogger(__name__)
 
 
 def chat(
     once: Annotated[
-        str,
-        typer.Option("--once", metavar="QUESTION", help="A text, or the name of a sound file."),
-    ],
+        str | None,
+        typer.Option(
+            "--once",
+            metavar="QUESTION",
+            help="Ask this, a text or the name of a sound file, and leave.",
+        ),
+    ] = None,
     output: OutputOption = None,
     no_audio: Annotated[
-        bool, typer.Option("--no-audio", help="Print the answer, play nothing.")
+        bool, typer.Option("--no-audio", help="Print answers, play nothing.")
     ] = False,
     system: Annotated[
         str | None, typer.Option("--system", metavar="PROMPT", help="Another system prompt.")
     ] = None,
+    save: Annotated[
+        str | None,
+        typer.Option("--save", metavar="NAME", help="Keep the conversation under this name."),
+    ] = None,
+    resume: Annotated[
+        str | None, typer.Option("--resume", metavar="NAME", help="Go on with one that was kept.")
+    ] = None,
     seed: SeedOption = None,
+    as_json: JsonOption = False,
     model: ModelOption = None,
 ) -> None:
-    """Ask one question and get one answer, in text and voice.
+    """Talk with the model: type, or speak, and read and hear the answer.
+
+    Inside, /help lists what else there is. Nothing is kept unless asked for.
 
     Example: lfm chat --once question.wav -o answer.wav
     """
-    from lfm2audio_mlx.audio.files import check_output
-    from lfm_cli.sound import sound_sink
+    from lfm_cli import conversations
+    from lfm_cli.session import Session, as_part
 
+    if save and resume:
+        raise typer.BadParameter("--resume goes on keeping under the same name; --save is for new")
+    if resume and system:
+        raise typer.BadParameter("a conversation that is resumed has its system prompt already")
+    if (output or as_json) and once is None:
+        raise typer.BadParameter("-o and --json are for one answer: --once QUESTION")
     if output:
+        from lfm2audio_mlx.audio.files import check_output
+
         check_output(output)
-    question = _question(once)
-    engine = open_engine(model)
-    answer = engine.chat(system=system, seed=seed).reply(question)
-    silent = no_audio and output is None
-    sink = nullcontext(None) if silent else sound_sink(output, engine.codec.sample_rate)
-    with sink as play:
-        from lfm2audio_mlx.engine import Sound, Words
+    question = (as_part(once) or once) if once is not None else None
+    if question == "":
+        raise RequestError("there is nothing to answer: the question is empty")
+    voice = not no_audio and not (as_json and output is None)
+    backend = open_backend(conversations.find(resume).model if resume and not model else model)
+    session = Session(backend, system, seed, voice, output, quiet=as_json)
+    if resume:
+        session.resume(resume)
+    elif save:
+        session.save(save)
+    if question is None:
+        from lfm_cli.repl import converse
 
-        answered = False
-        for item in answer:
-            if isinstance(item, Words):
-                print(item.text, end="", flush=True)
-                answered = answered or bool(item.text)
-            elif isinstance(item, Sound):
-                answered = True
-                if play:
-                    play(item.samples)
-            elif item.reason != "end":
-                print("\nlfm: the answer was cut off at its limit", file=sys.stderr)
-        if not answered:
-            raise RequestError("the model gave no answer; is the question of a kind that it knows?")
-    print()
-
-
-def _question(once: str) -> str | Path:
-    """A file's name means the recording; anything else is what it says.
-
-    Raises:
-        AudioError: it looks like a sound file's name, but there is none or it cannot be read.
-    """
-    from lfm2audio_mlx.audio.files import SUFFIXES, probe
-
-    path = Path(once)
-    if path.suffix.lower() not in SUFFIXES and not (len(once) < 256 and path.is_file()):
-        return once
-    try:
-        probe(path)
-    except AudioError:
-        if " " in once and not path.exists():
-            return once
-        raise
-    return path
+        converse(session)
+        return
+    answer = session.ask([question])
+    if not answer.complete:
+        log.warning("the answer was cut off at its limit")
+    if not answer.text.strip() and answer.sound is None:
+        raise RequestError("the model gave no answer; is the question of a kind that it knows?")
+    if as_json:
+        emit(
+            "answer",
+            question=[once],
+            model=backend.name,
+            text=answer.text.strip(),
+            complete=answer.complete,
+            file=str(output) if output else None,
+            seconds=round(answer.seconds, 3),
+        )

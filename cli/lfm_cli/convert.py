@@ -1,28 +1,16 @@
 """`lfm convert`: an original checkpoint in, a folder for the engine out."""
 
-import sys
-from collections.abc import Callable, Collection, Generator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from lfm_cli.options import one_of
+from lfm_cli.terminal import JsonOption, emit, megabytes, progress_bar
 from lfm_convert.prompts import PROMPTS
 from lfm_convert.recipes import RECIPES, SHORT_NAMES
 
-__all__ = ["convert", "one_of", "progress_bar"]
-
-
-def one_of(names: Collection[str]) -> Callable[[str | None], str | None]:
-    """A check that an option's value is one of some names."""
-
-    def check(value: str | None) -> str | None:
-        if value is not None and value not in names:
-            raise typer.BadParameter(f"'{value}' is none of {', '.join(names)}")
-        return value
-
-    return check
+__all__ = ["convert"]
 
 
 def convert(
@@ -73,6 +61,7 @@ def convert(
             help="The prompts it was trained with, if not those its decoder suggests.",
         ),
     ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Convert a checkpoint so that `--model` can load it.
 
@@ -85,6 +74,8 @@ def convert(
 
     if recipe and bits:
         raise typer.BadParameter("--recipe and --bits say the same; give one of them")
+    if report and as_json:
+        raise typer.BadParameter("--report is a table for people; --json has no place for it")
     recipe = SHORT_NAMES[bits] if bits else recipe or "4bit"
     check_request(target, recipe, prompts)
     recordings = recordings_in(calibrate) if calibrate else []
@@ -101,25 +92,11 @@ def convert(
             progress=progress,
         )
     size = sum(path.stat().st_size for path in folder.iterdir())
-    print(f"{folder}: {size / 1e6:,.1f} MB")
+    if as_json:
+        emit("converted", folder=str(folder), bytes=size, recipe=recipe)
+        return
+    print(f"{folder}: {megabytes(size)}")
     if report:
         print_parts(layers, recipe, weighted=bool(recordings))
         if recordings:
             print_models(compare_models(source, folder, prompts, recordings))
-
-
-@contextmanager
-def progress_bar(task: str) -> Generator[Callable[[int, int], None]]:
-    """Shows bytes done of all on stderr, if that is a terminal."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(
-        console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()
-    ) as bar:
-        number = bar.add_task(task, total=None)
-
-        def show(done: int, total: int) -> None:
-            bar.update(number, completed=done, total=total)
-
-        yield show

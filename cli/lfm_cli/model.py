@@ -1,21 +1,28 @@
-"""The option that every command with a model has, and the engine behind it."""
+"""Which model a command works with: the option that all have, and what stands behind a name."""
 
+import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 import lfm2audio_mlx
-from lfm2audio_mlx.errors import RequestError
+from lfm2audio_mlx.errors import ModelError, RequestError
+from lfm_cli.terminal import confirm
 from lfm_convert import store
+from lfm_convert.catalogue import DEFAULT
 
-if TYPE_CHECKING:
-    from lfm2audio_mlx.engine import Engine
+__all__ = ["EMBEDDED", "ModelOption", "choose_model", "find_model"]
 
-__all__ = ["EMBEDDED", "ModelOption", "find_model", "open_engine"]
+log = logging.getLogger(__name__)
 
 EMBEDDED = Path(lfm2audio_mlx.__file__).parent / store.EMBEDDED
 """`lfm2audio_mlx.weights.EMBEDDED`, without loading MLX."""
+
+NOTE = (
+    "nano is a toy that ships with lfm: it knows home and car commands and numbers, nothing else; "
+    "`lfm pull` gets the real model"
+)
 
 ModelOption = Annotated[
     str | None,
@@ -23,21 +30,19 @@ ModelOption = Annotated[
         "--model",
         "-m",
         metavar="MODEL",
-        help="A name that `lfm list` shows, or a folder that `lfm convert` made; without it, the "
-        "tiny embedded checkpoint.",
+        help="A name that `lfm list` shows, a folder that `lfm convert` made, or nano, the tiny "
+        "checkpoint in the package.",
         envvar="LFM_MODEL",
     ),
 ]
 
 
-def find_model(model: str | None) -> Path:
+def find_model(model: str) -> Path:
     """The folder that a user means: one that exists, or else a model by its name.
 
     Raises:
-        RequestError: it is neither.
+        ModelError: it is neither.
     """
-    if model is None:
-        return EMBEDDED
     folder = store.expanded(model)
     if model and folder.is_dir():
         return folder
@@ -46,20 +51,38 @@ def find_model(model: str | None) -> Path:
     try:
         return store.find(model)
     except RequestError as error:
-        raise RequestError(
+        raise ModelError(
             f"'{model}' is neither a folder nor an installed model: `lfm list` shows what is "
             "there, `lfm pull` gets more"
         ) from error
 
 
-def open_engine(model: str | None) -> "Engine":
-    """Load the model in this process.
+def choose_model(model: str | None) -> Path:
+    """The folder of the model to use; without a wish, of an installed one. Where none is and
+    somebody is there to answer, offers to get one.
 
     Raises:
-        RequestError: there is no such model.
-        ConfigError: the folder's configuration is at fault.
-        CheckpointError: a weight file is.
+        ModelError: there is no such model, or none at all.
     """
-    from lfm2audio_mlx.engine import Engine
+    if model is None:
+        return _installed()
+    folder = find_model(model)
+    if folder == EMBEDDED:
+        log.info(NOTE)
+    return folder
 
-    return Engine.load(find_model(model))
+
+def _installed() -> Path:
+    """The model that `lfm pull` gets by itself if it is here, or else the first of all."""
+    models = {entry.name: entry for entry in store.installed()}
+    if models:
+        return models.get(DEFAULT, next(iter(models.values()))).folder
+    if confirm(f"No model is installed yet. Download {DEFAULT} now (some 3 GB, 1 GB to keep)?"):
+        from lfm_cli.pull import pull
+
+        pull(DEFAULT)
+        return store.find(DEFAULT)
+    raise ModelError(
+        "no model is installed: `lfm pull` gets one, `--model nano` uses the tiny one in the "
+        "package"
+    )

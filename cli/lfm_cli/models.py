@@ -2,7 +2,7 @@
 
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -12,32 +12,38 @@ from lfm2audio_mlx.config import ModelConfig, read_config
 from lfm2audio_mlx.errors import RequestError
 from lfm2audio_mlx.manifest import Manifest, read_manifest
 from lfm_cli.model import EMBEDDED, find_model
+from lfm_cli.terminal import JsonOption, columns, emit, megabytes
 from lfm_convert import store
 from lfm_convert.catalogue import entry_of
 
 __all__ = ["list_models", "remove", "show"]
 
 
-def list_models() -> None:
+def list_models(as_json: JsonOption = False) -> None:
     """List the models that are here, and the embedded one.
 
     Example: lfm list
     """
     models = [store.look_at(store.EMBEDDED, EMBEDDED), *store.installed()]
+    if as_json:
+        entries = [{**asdict(model), "folder": str(model.folder)} for model in models]
+        emit("models", models=entries)
+        return
     rows = [("NAME", "SIZE", "RECIPE", "SOURCE")]
     for model in models:
         source = f"broken: {model.fault}" if model.fault else _source(model.source, model.revision)
-        rows.append((model.name, _megabytes(model.size), model.recipe or "-", source))
-    _print_columns(rows, right=(1,))
+        rows.append((model.name, megabytes(model.size), model.recipe or "-", source))
+    columns(rows, right=(1,))
     originals = store.originals_folder()
     if originals.is_dir() and (size := store.folder_size(originals)):
-        print(f"\n{_megabytes(size)} of originals and unfinished downloads in {originals}")
+        print(f"\n{megabytes(size)} of originals and unfinished downloads in {originals}")
 
 
 def show(
     model: Annotated[
         str, typer.Argument(metavar="MODEL", help="A name that `lfm list` shows, or a folder.")
     ],
+    as_json: JsonOption = False,
 ) -> None:
     """Tell what a model is: its parts, bits, origin, licence and files.
 
@@ -46,13 +52,16 @@ def show(
     folder = find_model(model)
     config = read_config(folder)
     manifest = read_manifest(folder)
-    _print_columns([("folder", str(folder)), *_origin(folder, manifest), *_anatomy(config)])
+    if as_json:
+        _emit(folder, config, manifest)
+        return
+    columns([("folder", str(folder)), *_origin(folder, manifest), *_anatomy(config)])
     print()
-    _print_columns([("PART", "BITS"), *_bits(config)])
+    columns([("PART", "BITS"), *_bits(config)])
     print()
     files = sorted(path for path in folder.iterdir() if path.is_file())
     rows = [(path.name, f"{path.stat().st_size:,}") for path in files]
-    _print_columns([("FILE", "BYTES"), *rows], right=(1,))
+    columns([("FILE", "BYTES"), *rows], right=(1,))
     if manifest:
         fault = store.look_at(folder.name, folder).fault
         if fault:
@@ -64,6 +73,7 @@ def remove(
         list[str], typer.Argument(metavar="MODEL...", help="Names that `lfm list` shows.")
     ],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Delete installed models.
 
@@ -79,7 +89,23 @@ def remove(
         typer.confirm(f"Delete {', '.join(models)}?", abort=True)
     for name in dict.fromkeys(models):
         store.remove(name)
-        print(f"{name}: removed")
+        if not as_json:
+            print(f"{name}: removed")
+    if as_json:
+        emit("removed", names=list(dict.fromkeys(models)))
+
+
+def _emit(folder: Path, config: ModelConfig, manifest: Manifest | None) -> None:
+    """The same as `show` prints, as JSON."""
+    emit(
+        "model",
+        folder=str(folder),
+        **dict(_origin(folder, manifest)),
+        **dict(_anatomy(config)),
+        bits=dict(_bits(config)),
+        files={path.name: path.stat().st_size for path in sorted(folder.iterdir())},
+        fault=store.look_at(folder.name, folder).fault if manifest else "",
+    )
 
 
 def _origin(folder: Path, manifest: Manifest | None) -> list[tuple[str, str]]:
@@ -129,29 +155,3 @@ def _bits(config: ModelConfig) -> list[tuple[str, str]]:
 
 def _source(source: str, revision: str) -> str:
     return f"{source}@{revision[:12]}" if revision else source
-
-
-def _megabytes(size: int) -> str:
-    return f"{size / 1e6:,.1f} MB"
-
-
-def _print_columns(rows: Sequence[Sequence[str]], right: tuple[int, ...] = ()) -> None:
-    """Columns for people; `right`: those that are aligned so. Rich where there is a terminal."""
-    if sys.stdout.isatty():
-        from rich.console import Console
-        from rich.table import Table
-
-        table = Table.grid(padding=(0, 2))
-        for column in range(len(rows[0])):
-            table.add_column(justify="right" if column in right else "left", overflow="fold")
-        for row in rows:
-            table.add_row(*row)
-        Console(markup=False, highlight=False).print(table)
-        return
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = [
-            cell.rjust(width) if column in right else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        print("  ".join(cells).rstrip())

@@ -1,19 +1,31 @@
-"""Options that several commands share."""
+"""Options and checks that several commands share."""
 
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-__all__ = ["OutputOption", "SeedOption"]
+__all__ = ["OutputOption", "SeedOption", "one_of"]
 
 OutputOption = Annotated[
     Path | None,
     typer.Option(
-        "--output", "-o", metavar="FILE", help="Keep the sound in a file (wav, flac, mp3, ...)."
+        "--output", "-o", metavar="FILE", help="Keep the sound in a file (wav, flac, mp3, m4a...)."
     ),
 ]
 
 SeedOption = Annotated[
     int | None, typer.Option("--seed", min=0, help="The same seed gives the same sound.")
 ]
+
+
+def one_of(names: Collection[str]) -> Callable[[str | None], str | None]:
+    """A check that an option's value is one of some names."""
+
+    def check(value: str | None) -> str | None:
+        if value is not None and value not in names:
+            raise typer.BadParameter(f"'{value}' is none of {', '.join(names)}")
+        return value
+
+    return check

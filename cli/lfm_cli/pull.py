@@ -1,14 +1,18 @@
 """`lfm pull`: a model from the hub, or a folder, into the store."""
 
+import logging
 from typing import Annotated
 
 import typer
 
-from lfm_cli.convert import one_of, progress_bar
+from lfm_cli.options import one_of
+from lfm_cli.terminal import JsonOption, emit, megabytes, progress_bar
 from lfm_convert.catalogue import CATALOGUE, DEFAULT
 from lfm_convert.recipes import RECIPES
 
 __all__ = ["pull"]
+
+log = logging.getLogger(__name__)
 
 
 def pull(
@@ -37,6 +41,7 @@ def pull(
         str | None,
         typer.Option("--name", metavar="NAME", help="What to call it here, if not its own name."),
     ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Download a model, convert it, and have it ready by its name.
 
@@ -52,11 +57,11 @@ def pull(
         recipe=recipe,
         keep_original=keep_original,
         name=name,
-        tell=_tell,
+        tell=log.info,
         progress=progress_bar,
     )
-    print(f"{folder.name}: {folder_size(folder) / 1e6:,.1f} MB in {folder}")
-
-
-def _tell(line: str) -> None:
-    print(line, flush=True)
+    size = folder_size(folder)
+    if as_json:
+        emit("converted", folder=str(folder), bytes=size, recipe=recipe)
+    else:
+        print(f"{folder.name}: {megabytes(size)} in {folder}")

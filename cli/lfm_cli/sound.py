@@ -1,45 +1,178 @@
-"""Where speech goes: into a file, or out of the loudspeaker."""
+"""Where speech goes: into a file, or out of the loudspeaker as it is made."""
 
 # pyright: reportUnknownMemberType=false, reportMissingTypeStubs=false
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 # (sounddevice has no types.)
 
-import contextlib
+from __future__ import annotations
+
+import threading
+from collections import deque
 from collections.abc import Callable, Generator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from lfm2audio_mlx.audio.files import writing
 from lfm2audio_mlx.errors import AudioError
 
-__all__ = ["sound_sink"]
+if TYPE_CHECKING:
+    import numpy as np
 
-Play = Callable[[np.ndarray], None]
+__all__ = ["Play", "devices", "library", "loudspeaker", "sound_sink"]
+
+Play = Callable[["np.ndarray"], None]
+AHEAD_SECONDS = 60.0
+"""How far speech is made ahead of what is heard; after that the maker waits."""
 
 
-def sound_sink(output: Path | None, sample_rate: int) -> AbstractContextManager[Play]:
+def sound_sink(
+    output: Path | None, sample_rate: int, device: str | None = None
+) -> AbstractContextManager[Play]:
     """A function that takes mono samples [n] as they come; it ends when the context does.
+
+    An interruption ends a file with what was made so far, and stops a loudspeaker at once.
 
     Raises:
         AudioError: the file cannot be written, or there is no loudspeaker.
     """
-    return writing(output, sample_rate) if output else _loudspeaker(sample_rate)
+    return _file(output, sample_rate) if output else loudspeaker(sample_rate, device)
 
 
-@contextlib.contextmanager
-def _loudspeaker(sample_rate: int) -> Generator[Play]:
+@contextmanager
+def _file(output: Path, sample_rate: int) -> Generator[Play]:
+    from lfm2audio_mlx.audio.files import writing
+
+    interruption: BaseException | None = None
+    with writing(output, sample_rate) as write:
+        started = False
+
+        def play(samples: np.ndarray) -> None:
+            nonlocal started
+            started = True
+            write(samples)
+
+        try:
+            yield play
+        except (KeyboardInterrupt, SystemExit) as error:
+            if not started:
+                raise
+            interruption = error
+    if interruption:
+        raise interruption
+
+
+def library() -> Any:
+    """The sounddevice library.
+
+    Raises:
+        AudioError: PortAudio is not installed.
+    """
     try:
         import sounddevice
-
-        stream = sounddevice.OutputStream(sample_rate, channels=1, dtype="float32")
-    except Exception as error:  # PortAudio missing is an OSError, no device its own error
+    except OSError as error:
         raise AudioError(
-            f"no loudspeaker ({error}); -o FILE keeps the sound, chat has --no-audio"
+            f"no sound devices ({error}); on Debian: apt install libportaudio2"
+        ) from error
+    return sounddevice
+
+
+def devices(direction: str) -> list[tuple[int, str, bool]]:
+    """Number, name, and whether it is the default, of each device for "output" or "input".
+
+    Raises:
+        AudioError: PortAudio is missing or fails.
+    """
+    sound = library()
+    try:
+        chosen = sound.default.device[0 if direction == "input" else 1]
+        return [
+            (entry["index"], entry["name"], entry["index"] == chosen)
+            for entry in sound.query_devices()
+            if entry[f"max_{direction}_channels"] > 0
+        ]
+    except sound.PortAudioError as error:
+        raise AudioError(f"the sound devices cannot be listed: {error}") from error
+
+
+def as_device(wish: str | None) -> int | str | None:
+    """A device as PortAudio takes it: a number, or a part of a name."""
+    return int(wish) if wish and wish.isdigit() else wish
+
+
+@contextmanager
+def loudspeaker(sample_rate: int, device: str | None = None) -> Generator[Play]:
+    """Plays what it is given; see `sound_sink`.
+
+    Raises:
+        AudioError: there is no such loudspeaker, or it goes away.
+    """
+    sound = library()
+    speaker = _Speaker(sound, sample_rate)
+    try:
+        stream = sound.OutputStream(
+            sample_rate,
+            channels=1,
+            dtype="float32",
+            device=as_device(device),
+            callback=speaker.fill,
+            finished_callback=speaker.silent.set,
+        )
+        with stream:
+            try:
+                yield speaker.play
+            except BaseException:
+                stream.abort()
+                raise
+            speaker.finish()
+    except (sound.PortAudioError, ValueError) as error:
+        what = f"no loudspeaker '{device}'" if device else "no loudspeaker"
+        raise AudioError(
+            f"{what} ({error}); -a '?' lists them, -o FILE keeps the sound instead"
         ) from error
 
-    def play(samples: np.ndarray) -> None:
-        stream.write(samples[:, None])
 
-    with stream:
-        yield play
+class _Speaker:
+    """Samples on their way from the maker's thread to PortAudio's."""
+
+    def __init__(self, sound: Any, sample_rate: int):
+        self._sound = sound
+        self._most = int(AHEAD_SECONDS * sample_rate)
+        self._pieces: deque[np.ndarray] = deque()
+        self._held = 0
+        self._ending = False
+        self._changed = threading.Condition()
+        self.silent = threading.Event()
+
+    def play(self, samples: np.ndarray) -> None:
+        with self._changed:
+            while self._held > self._most and not self.silent.is_set():
+                self._changed.wait(0.2)  # so that ctrl-C gets through
+            if self.silent.is_set():
+                raise AudioError("the loudspeaker has stopped; was it unplugged?")
+            self._pieces.append(samples)
+            self._held += len(samples)
+
+    def finish(self) -> None:
+        """Wait until all is heard."""
+        with self._changed:
+            self._ending = True
+        while not self.silent.wait(0.1):
+            pass
+
+    def fill(self, out: np.ndarray, frames: int, time: object, status: object) -> None:
+        """PortAudio's call for the next samples [frames, 1]; silence where none are ready."""
+        filled = 0
+        with self._changed:
+            while self._pieces and filled < frames:
+                piece = self._pieces.popleft()
+                taken = piece[: frames - filled]
+                out[filled : filled + len(taken), 0] = taken
+                filled += len(taken)
+                if len(taken) < len(piece):
+                    self._pieces.appendleft(piece[len(taken) :])
+            self._held -= filled
+            ended = self._ending and not self._pieces
+            self._changed.notify()
+        out[filled:] = 0.0
+        if ended:
+            raise self._sound.CallbackStop

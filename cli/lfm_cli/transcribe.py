@@ -1,52 +1,133 @@
-"""`lfm transcribe`: recordings in, text out."""
+"""`lfm transcribe`: recordings in, text or subtitles out."""
 
-import sys
+import logging
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from lfm2audio_mlx.errors import LfmError
-from lfm_cli.model import ModelOption, open_engine
+from lfm_cli.backend import open_backend
+from lfm_cli.model import ModelOption
+from lfm_cli.options import one_of
+from lfm_cli.terminal import JsonOption
 
 __all__ = ["transcribe"]
+
+log = logging.getLogger(__name__)
+
+FORMATS = ("txt", "srt", "vtt", "tsv", "json", "all")
 
 
 def transcribe(
     files: Annotated[
-        list[Path],
+        list[str] | None,
         typer.Argument(
-            metavar="FILE", readable=False, help="Sound files: wav, flac, mp3, ogg, ..."
+            metavar="[FILE...]",
+            show_default=False,
+            help="Sound files (wav, flac, mp3, m4a, ...), folders, or - for stdin.",
         ),
-    ],
+    ] = None,
+    output_format: Annotated[
+        str | None,
+        typer.Option(
+            "--output-format",
+            "-f",
+            metavar="|".join(FORMATS),
+            callback=one_of(FORMATS),
+            help="txt unless told otherwise; all writes one file of each.",
+        ),
+    ] = None,
+    output_dir: Annotated[
+        Path | None,
+        typer.Option(
+            "--output-dir", "-o", metavar="DIR", help="Write files there instead of to stdout."
+        ),
+    ] = None,
+    recursive: Annotated[
+        bool, typer.Option("--recursive", "-r", help="Take the sound files in folders.")
+    ] = False,
+    mic: Annotated[
+        bool, typer.Option("--mic", help="Listen to the microphone until ctrl-C.")
+    ] = False,
+    watch: Annotated[
+        Path | None,
+        typer.Option(
+            "--watch",
+            metavar="DIR",
+            help="Transcribe what is in this folder and what comes into it, until ctrl-C.",
+        ),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where an interrupted run with files ended.")
+    ] = False,
+    max_line_width: Annotated[
+        int, typer.Option("--max-line-width", min=8, help="Characters in a line of subtitles.")
+    ] = 42,
+    max_line_count: Annotated[
+        int, typer.Option("--max-line-count", min=1, help="Lines in a subtitle.")
+    ] = 2,
+    prompt: Annotated[
+        str | None,
+        typer.Option("--prompt", help="A system prompt in place of the model's own."),
+    ] = None,
+    copy: Annotated[
+        bool, typer.Option("--copy", help="Put the text on the clipboard too.")
+    ] = False,
+    as_json: JsonOption = False,
     model: ModelOption = None,
 ) -> None:
-    """Write down what recordings say, one line each.
+    """Write down what recordings of any length say.
 
-    Example: lfm transcribe talk.flac memo.wav
+    Text goes to stdout as it is heard, a line for each span between pauses; subtitles and tables
+    too, or into files with -o DIR. Where nobody speaks there is no text.
+
+    Example: lfm transcribe talk.mp3 -f srt -o subtitles
     """
-    from lfm2audio_mlx.audio.files import probe
+    from lfm2audio_mlx.text.cues import Layout
+    from lfm_cli.clipboard import copy_text
+    from lfm_cli.recordings import gather
+    from lfm_cli.transcription import Job, transcribe_all
+    from lfm_cli.transcripts import Outputs
 
-    failed: list[LfmError] = []
-    good: list[Path] = []
-    for file in files:
-        try:
-            probe(file)
-            good.append(file)
-        except LfmError as error:
-            failed.append(error)
-    engine = open_engine(model) if good else None
-    for file in good:
-        assert engine is not None
-        try:
-            transcript = engine.transcribe(file)
-        except LfmError as error:
-            failed.append(error)
-            continue
-        print(f"{file}: {transcript.text}" if len(files) > 1 else transcript.text, flush=True)
-        if not transcript.complete:
-            print(f"lfm: {file}: the text was cut off at its limit", file=sys.stderr)
+    if sum([bool(files), mic, watch is not None]) != 1:
+        raise typer.BadParameter("give files, or --mic, or --watch DIR: one of the three")
+    form = output_format or "txt"
+    if watch or form == "all":
+        output_dir = output_dir or watch or Path()
+    if resume and output_dir is None:
+        raise typer.BadParameter("--resume goes on writing files: it needs --output-dir")
+    layout = Layout(max_line_width, max_line_count)
+    outputs = Outputs(output_dir, form, layout) if output_dir else None
+    recordings, failed = gather(files or [], recursive)
+    if outputs:
+        outputs.check(recording.place for recording in recordings)
+    elif len(recordings) > 1 and form not in ("txt", "json"):
+        raise typer.BadParameter(f"{form} of several recordings needs --output-dir")
+    if recordings or mic or watch:
+        backend = open_backend(model)
+        job = Job(
+            backend,
+            backend.name,
+            form,
+            layout,
+            outputs,
+            prompt,
+            as_json,
+            resume,
+            several=len(recordings) + len(failed) > 1,
+        )
+        if mic:
+            from lfm_cli.dictation import dictate
+
+            dictate(job)
+        elif watch:
+            from lfm_cli.watch import watch_folder
+
+            watch_folder(watch, recursive, job)
+        failed += transcribe_all(recordings, job)
+        if copy:
+            copy_text("".join(job.texts))
     for error in failed:
-        print(f"lfm: {error}", file=sys.stderr)
+        log.error("%s", error)
     if failed:
         raise typer.Exit(1)

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from lfm2audio_mlx.errors import CheckpointError
+from lfm_cli.terminal import JsonOption, emit
 
 __all__ = ["verify"]
 
@@ -22,6 +23,7 @@ def verify(
             help="Compare each stage with what the reference made of the same weights.",
         ),
     ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Check every file of a model against its digest, then run it briefly.
 
@@ -33,8 +35,15 @@ def verify(
 
     folder = find_model(model)
     faults = 0
+    checks: list[dict[str, str]] = []
+
+    def tell(name: str, result: str) -> None:
+        checks.append({"name": name, "result": result})
+        if not as_json:
+            print(f"{name}: {result}", flush=True)
+
     for check in run(folder):
-        print(f"{check.name}: {check.fault or 'ok'}", flush=True)
+        tell(check.name, check.fault or "ok")
         faults += bool(check.fault)
     if against and not faults:
         from lfm_convert.golden import compare_with
@@ -42,7 +51,9 @@ def verify(
         # Fewer bits must differ from the reference: there the figures are information.
         strict = is_full_precision(folder)
         for result in compare_with(folder, against):
-            print(f"{result}: {'ok' if result.good else 'differs'}", flush=True)
+            tell(str(result), "ok" if result.good else "differs")
             faults += strict and not result.good
+    if as_json:
+        emit("verification", folder=str(folder), checks=checks, healthy=not faults)
     if faults:
         raise CheckpointError(f"{folder}: {faults} of its checks failed")

@@ -73,7 +73,7 @@ def measure_importance(
     parts["detokenizer" if engine.config.detokenizer else "mimi"] = cast(Any, engine.codec)
     with _watching(parts) as sums:
         for path in recordings:
-            engine.transcribe(path)
+            engine.hear(path)
             for _ in engine.chat(audio=GREEDY).reply(path, max_tokens=ANSWER):
                 pass
     return {name: total / count for name, (total, count) in sums.items()}

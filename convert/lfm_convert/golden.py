@@ -22,13 +22,15 @@ import mlx.core as mx
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
+from lfm2audio_mlx.audio.files import AudioSource
 from lfm2audio_mlx.config import read_config
 from lfm2audio_mlx.engine import Engine
 from lfm2audio_mlx.errors import CheckpointError
-from lfm2audio_mlx.generation.decode import AudioFrame, EndOfTurn, Event, TextToken
+from lfm2audio_mlx.generation.decode import AudioFrame, Event, TextToken
 from lfm2audio_mlx.generation.prompt import AudioClip
 from lfm2audio_mlx.generation.sampling import GREEDY
 from lfm2audio_mlx.models.codec import Codec
+from lfm2audio_mlx.results import EndOfTurn
 from lfm2audio_mlx.tokens import END_OF_AUDIO, Modality
 from lfm2audio_mlx.weights import FILES, build, fill, open_tensors, quantize
 
@@ -64,12 +66,16 @@ class Steps:
 
 @dataclass(frozen=True)
 class Case:
-    """A model, what the reference made of its original, and how to get at clips and decoders."""
+    """A model, what the reference made of its original, and how to get at sounds and decoders."""
 
     engine: Engine
     golden: Arrays
-    clip: Callable[[str], AudioClip]
+    sound: Callable[[str], AudioSource]
     codec: Callable[[str], Codec]
+
+    def clip(self, name: str) -> AudioClip:
+        """A recording, heard."""
+        return self.engine.listen(self.sound(name))
 
     def clips(self, kind: str) -> list[str]:
         """Names of the recordings that have a `kind` of array."""
@@ -104,13 +110,13 @@ def compare_with(folder: Path, golden: Path) -> Iterator[Result]:
     arrays, engine = read_arrays(golden), Engine.load(folder)
     rate = engine.config.features.sample_rate
 
-    def clip(name: str) -> AudioClip:
+    def sound(name: str) -> AudioSource:
         samples = arrays.get(f"audio.{name}")
         if samples is None:
             raise CheckpointError(f"{golden}: lacks the sound 'audio.{name}'")
-        return engine.listen((samples.astype(np.float32) / 32_768, rate))
+        return samples.astype(np.float32) / 32_768, rate
 
-    case = Case(engine, arrays, clip, lambda part: open_codec(folder, part))
+    case = Case(engine, arrays, sound, lambda part: open_codec(folder, part))
     parts = {"mimi": engine.config.mimi, "detok": engine.config.detokenizer}
     compared = 0
     for key, stage, measure in STAGES:
@@ -194,7 +200,7 @@ def transcription(case: Case) -> Steps:
         chat = case.engine.chat(
             system=case.engine.config.prompts.transcribe, mode="sequential", audio=GREEDY
         )
-        events = chat.events(case.clip(clip), max_tokens=len(tokens))
+        events = chat.events(case.sound(clip), max_tokens=len(tokens))
         total += compare_run(events, modality, tokens)
     return total
 

@@ -88,7 +88,7 @@ def compare_models(
     divergences: list[float] = []
     changed, errors, words = 0, 0, 0
     for path in recordings:
-        heard, again = exact.transcribe(path), coarse.transcribe(path)
+        heard, again = exact.hear(path), coarse.hear(path)
         changed += heard.text != again.text
         errors += word_errors(heard.text, again.text)
         words += len(heard.text.split())

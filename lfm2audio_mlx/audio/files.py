@@ -19,6 +19,7 @@ import numpy as np
 import soundfile
 import soxr
 
+from lfm2audio_mlx.audio import foreign
 from lfm2audio_mlx.audio.containers import shortage
 from lfm2audio_mlx.errors import AudioError, ContextError
 
@@ -29,6 +30,7 @@ __all__ = [
     "probe",
     "read_audio",
     "source_name",
+    "streaming",
     "writing",
 ]
 
@@ -39,9 +41,9 @@ BLOCK = 1 << 18
 RATES = (1_000, 1_000_000)
 """Sample rates in Hz that sound is kept at, generously; another one is a damaged header."""
 
-READABLE = "wav, flac, mp3, ogg, opus, aiff"
-SUFFIXES = {".wav", ".flac", ".mp3", ".ogg", ".opus", ".aif", ".aiff", ".m4a", ".caf"}
-"""Endings by which a word on the command line is taken for a sound file's name."""
+READABLE = "wav, flac, mp3, ogg, opus, aiff, m4a"
+SUFFIXES = {".wav", ".flac", ".mp3", ".ogg", ".opus", ".aif", ".aiff", ".caf", *foreign.SUFFIXES}
+"""Endings by which a file is taken for a sound without looking into it."""
 
 WRITABLE = {
     ".wav": ("WAV", None),
@@ -51,8 +53,9 @@ WRITABLE = {
     ".opus": ("OGG", "OPUS"),
     ".aif": ("AIFF", None),
     ".aiff": ("AIFF", None),
+    ".m4a": ("WAV", None),
 }
-"""Format and subtype, as libsndfile names them, by a file's ending."""
+"""Format and subtype, as libsndfile names them, by a file's ending; m4a is encoded afterwards."""
 
 
 def source_name(source: AudioSource) -> str:
@@ -84,22 +87,44 @@ def read_audio(source: AudioSource, sample_rate: int, longest: float = float("in
         AudioError: not there, not readable, no sound file, empty, truncated, or not finite.
         ContextError: it lasts more than `longest` seconds; nothing has been read then.
     """
+    with streaming(source, sample_rate) as (duration, blocks):
+        if duration > longest:
+            raise ContextError(
+                f"{source_name(source)}: {duration:,.0f} s of sound, the model's context holds "
+                f"{longest:,.0f} s: cut it into pieces"
+            )
+        pieces = list(blocks)
+    return np.concatenate(pieces) if pieces else np.zeros(0, np.float32)
+
+
+@contextlib.contextmanager
+def streaming(
+    source: AudioSource, sample_rate: int
+) -> Iterator[tuple[float, Iterator[np.ndarray]]]:
+    """The length of `source` in seconds, and its sound in blocks as they are read.
+
+    Blocks are mono float32 samples [n] at `sample_rate`; a recording of hours takes no more
+    memory than one of minutes.
+
+    Raises (also while blocks are read):
+        AudioError: not there, not readable, no sound file, empty, truncated, or not finite.
+    """
     name = source_name(source)
     if not isinstance(source, str | Path | bytes | tuple):
         raise AudioError("audio must be a path, bytes, or a tuple of samples and sample rate")
     if isinstance(source, tuple):
         blocks, rate = _array_blocks(*source, name)
-        _check_length(len(source[0]) / rate, longest, name)
-        return _collect(blocks, rate, sample_rate, name)
+        yield len(source[0]) / rate, _mono(blocks, rate, sample_rate, name)
+        return
     with _opened(source, name) as sound:
-        _check_length(sound.frames / sound.samplerate, longest, name)
-        return _collect(_file_blocks(sound, name), sound.samplerate, sample_rate, name)
+        rate = sound.samplerate
+        yield sound.frames / rate, _mono(_file_blocks(sound, name), rate, sample_rate, name)
 
 
 @contextlib.contextmanager
 def _opened(source: str | Path | bytes, name: str) -> Iterator[soundfile.SoundFile]:
     """A sound file or its bytes, open for reading; all that goes wrong becomes an AudioError."""
-    with _open(source, name) as data:
+    with _open(source, name) as original, foreign.readable(original, name) as data:
         if missing := shortage(data):
             raise AudioError(f"{name}: truncated: {missing}")
         try:
@@ -176,41 +201,32 @@ def _array_blocks(samples: np.ndarray, rate: int, name: str) -> tuple[Iterator[n
     return (samples[at : at + BLOCK] for at in range(0, len(samples), BLOCK)), rate
 
 
-def _check_length(seconds: float, longest: float, name: str) -> None:
-    if seconds > longest:
-        raise ContextError(
-            f"{name}: {seconds:,.0f} s of sound, the model's context holds {longest:,.0f} s: "
-            "cut it into pieces"
-        )
-
-
 def _check_rate(rate: float, name: str) -> None:
     # Written so that NaN is refused too.
     if not RATES[0] <= rate <= RATES[1]:
         raise AudioError(f"{name}: a sample rate of {rate} Hz is outside {RATES[0]}...{RATES[1]}")
 
 
-def _collect(blocks: Iterator[np.ndarray], rate: int, wanted: int, name: str) -> np.ndarray:
+def _mono(blocks: Iterator[np.ndarray], rate: int, wanted: int, name: str) -> Iterator[np.ndarray]:
     """Blocks [n, channels] at `rate` -> mono [n] at `wanted`, the channels averaged."""
     resampler = soxr.ResampleStream(rate, wanted, 1, dtype="float32", quality="HQ")
-    pieces: list[np.ndarray] = []
     for block in blocks:
         with np.errstate(over="ignore", invalid="ignore"):
             mono = block.mean(axis=1).astype(np.float32)
         # Before resampling, which would smear one NaN over hundreds of samples.
         if not np.isfinite(mono).all():
             raise AudioError(f"{name}: holds samples that are not finite (NaN or infinity)")
-        pieces.append(mono if rate == wanted else resampler.resample_chunk(mono))
+        yield mono if rate == wanted else resampler.resample_chunk(mono)
     if rate != wanted:
-        pieces.append(resampler.resample_chunk(np.zeros(0, np.float32), last=True))
-    return np.concatenate(pieces) if pieces else np.zeros(0, np.float32)
+        yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
 
 
 def check_output(path: Path) -> None:
     """Refuse a name that `writing` cannot serve, before any work.
 
     Raises:
-        AudioError: the format is unknown, or there is no such folder.
+        AudioError: the format is unknown or needs a program that is not here, or there is no such
+            folder.
     """
     if path.suffix.lower() not in WRITABLE:
         raise AudioError(f"{path}: cannot write that; the endings are {', '.join(WRITABLE)}")
@@ -218,6 +234,8 @@ def check_output(path: Path) -> None:
         raise AudioError(f"{path}: is a folder")
     if not path.parent.is_dir():
         raise AudioError(f"{path}: the folder {path.parent} does not exist")
+    if path.suffix.lower() == ".m4a":
+        foreign.check_encoder(path)
 
 
 @contextlib.contextmanager
@@ -233,16 +251,22 @@ def writing(path: Path, sample_rate: int) -> Iterator[Callable[[np.ndarray], Non
     check_output(path)
     path = path.resolve()  # what a link points to is replaced, not the link
     kind, subtype = WRITABLE[path.suffix.lower()]
-    unfinished = path.with_name(f".{path.stem}-{secrets.token_hex(4)}")
+    unfinished = path.with_name(f".{path.stem[:200]}-{secrets.token_hex(4)}")
+    encoded = unfinished.with_name(f"{unfinished.name}.m4a")
     try:
         with soundfile.SoundFile(
             unfinished, "w", sample_rate, channels=1, format=kind, subtype=subtype
         ) as sound:
             yield lambda samples: sound.write(np.clip(samples, -1.0, 1.0))
-        unfinished.replace(path)
+        if path.suffix.lower() == ".m4a":
+            foreign.encode(unfinished, encoded)
+            encoded.replace(path)
+        else:
+            unfinished.replace(path)
     except soundfile.LibsndfileError as error:
         raise AudioError(f"{path}: cannot be written: {error.error_string}") from error
     except OSError as error:
         raise AudioError(f"{path}: cannot be written: {error.strerror}") from error
     finally:
         unfinished.unlink(missing_ok=True)
+        encoded.unlink(missing_ok=True)

@@ -7,7 +7,7 @@ Reference: `generate_sequential` and `generate_interleaved` of liquid-audio.
 
 from collections.abc import Generator
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Protocol
 
 import mlx.core as mx
 import numpy as np
@@ -17,6 +17,7 @@ from lfm2audio_mlx.generation.prompt import AudioCodes, Segment, TextIds, embed,
 from lfm2audio_mlx.generation.sampling import Sampling, sample
 from lfm2audio_mlx.models.lfm2 import Lfm2State
 from lfm2audio_mlx.models.lfm2_audio import Lfm2Audio
+from lfm2audio_mlx.results import EndOfTurn
 from lfm2audio_mlx.tokens import END_OF_AUDIO, Modality, SpecialTokens
 
 __all__ = [
@@ -51,13 +52,6 @@ class AudioFrame:
     @property
     def ends_audio(self) -> bool:
         return self.codes[0] == END_OF_AUDIO
-
-
-@dataclass(frozen=True)
-class EndOfTurn:
-    """Why generation stopped: the model ended its turn, or a limit did."""
-
-    reason: Literal["end", "length", "context"]
 
 
 Event = TextToken | AudioFrame | EndOfTurn

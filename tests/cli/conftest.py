@@ -1,11 +1,15 @@
 """The command as a person runs it: a process of its own, in a folder of its own."""
 
+import json
+import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import jsonschema
 import pytest
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -13,14 +17,44 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
+SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "schema.json").read_text("utf-8"))
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home of its own for each test: nothing is installed, kept or configured there, and
+    the embedded checkpoint is what is asked for."""
+    folder = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("LFM_HOME", str(folder))
+    monkeypatch.setenv("LFM_MODEL", "nano")
+    for name in ("LFM_OFFLINE", "NO_COLOR", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    return folder
 
 
 @pytest.fixture
 def lfm(tmp_path: Path) -> Run:
-    """Runs `lfm ARGUMENTS...` in `tmp_path` and gives exit code, stdout and stderr."""
+    """Runs `lfm ARGUMENTS...` quietly in `tmp_path` and gives exit code, stdout and stderr."""
 
-    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "lfm_cli", *map(str, arguments)]
-        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    def run(*arguments: object, **more: Any) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "lfm_cli", "--quiet", *map(str, arguments)]
+        env = {**os.environ, **more.pop("env", {})}
+        if "input" not in more:
+            more.setdefault("stdin", subprocess.DEVNULL)
+        return subprocess.run(
+            command, cwd=tmp_path, capture_output=True, text=True, timeout=120, env=env, **more
+        )
 
     return run
+
+
+@pytest.fixture
+def document() -> Callable[[str], dict[str, Any]]:
+    """Reads one line of JSON and holds it to the documented schema."""
+
+    def read(line: str) -> dict[str, Any]:
+        found = json.loads(line)
+        jsonschema.validate(found, SCHEMA)
+        return found
+
+    return read

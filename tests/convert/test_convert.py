@@ -60,7 +60,7 @@ def snapshot(folder: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize("name", ["v1", "v25"])
 def test_what_is_converted_loads_hears_and_speaks(made: Made, name: str, recipe: str):
     engine = Engine.load(made(name, recipe))
-    heard = engine.transcribe(SPEECH, max_tokens=4)
+    heard = engine.hear(SPEECH, max_tokens=4)
     assert len(heard.tokens) > 0
     codes = mx.zeros((1, engine.config.codebooks, 3), mx.int32)
     samples, _ = engine.codec.decode(codes)

@@ -86,7 +86,7 @@ def open_case(name: str, workplace: Path) -> Case:
     return Case(
         engine,
         read_arrays(path),
-        lambda clip: engine.listen(speech(clip)),
+        speech,
         lambda part: open_codec(folder, part),
     )
 
@@ -265,7 +265,7 @@ def nano_rows() -> Iterator[Row]:
     """The embedded checkpoint against the reference running its original."""
     golden = json.loads((DATA / "goldens" / "nano.json").read_text("utf-8"))
     engine = Engine.load(dtype="float32")
-    equal = [engine.transcribe(recording(e["file"])).text == e["text"] for e in golden["asr"]]
+    equal = [engine.hear(recording(e["file"])).text == e["text"] for e in golden["asr"]]
     yield Row("nano", "transcripts", Steps(sum(equal), len(equal)))
     speech_runs = (nano_run(engine, run, "sequential") for run in golden["tts"])
     yield Row("nano", "speech", sum(speech_runs, Steps(0, 0)))

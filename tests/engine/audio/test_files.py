@@ -361,7 +361,7 @@ def test_an_existing_file_survives_an_exception_and_yields_to_success(tmp_path: 
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("name", ["a.xyz", "a", "a.m4a", "a.raw", ".wav", "no/such/folder/a.wav"])
+@pytest.mark.parametrize("name", ["a.xyz", "a", "a.raw", ".wav", "no/such/folder/a.wav"])
 def test_what_cannot_be_written_is_an_audio_error(tmp_path: Path, name: str):
     with pytest.raises(AudioError) as caught, writing(tmp_path / name, 24_000) as put:
         put(sine())

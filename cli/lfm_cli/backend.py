@@ -1,0 +1,82 @@
+"""What does the work: the engine in this process. Chosen here and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from lfm2audio_mlx.errors import CheckpointError, ConfigError, ModelError
+from lfm_cli.model import choose_model
+
+if TYPE_CHECKING:
+    from lfm2audio_mlx.audio.files import AudioSource
+    from lfm2audio_mlx.results import EndOfTurn, Exchange, Part, Sound, Span, Words
+
+__all__ = ["Backend", "Conversation", "open_backend"]
+
+
+class Conversation(Protocol):
+    """A chat that goes on; see `lfm2audio_mlx.conversation.Chat`."""
+
+    @property
+    def exchanges(self) -> tuple[Exchange, ...]: ...
+
+    def reply(
+        self, *parts: Part, max_tokens: int = 1024
+    ) -> Iterator[Words | Sound | EndOfTurn]: ...
+
+
+class Backend(Protocol):
+    """A model at work, wherever it is; see `lfm2audio_mlx.engine.Engine`."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def sample_rate(self) -> int: ...
+
+    @property
+    def voices(self) -> tuple[str, ...]: ...
+
+    def spans(
+        self,
+        audio: AudioSource,
+        *,
+        prompt: str | None = None,
+        after: float = 0.0,
+        progress: Callable[[float, float], None] | None = None,
+    ) -> Iterator[Span]: ...
+
+    def hear(self, audio: AudioSource, *, prompt: str | None = None) -> Span: ...
+
+    def say(
+        self, text: str, *, voice: str | None = None, raw: bool = False, seed: int | None = None
+    ) -> Iterator[Sound]: ...
+
+    def chat(
+        self,
+        *,
+        system: str | None = None,
+        mode: Literal["interleaved", "sequential"] = "interleaved",
+        history: Sequence[Exchange] = (),
+        seed: int | None = None,
+    ) -> Conversation: ...
+
+    def classify(
+        self, audio: AudioSource, labels: Sequence[str], *, question: str | None = None
+    ) -> Mapping[str, float]: ...
+
+
+def open_backend(model: str | None) -> Backend:
+    """Load the model that is wished for.
+
+    Raises:
+        ModelError: there is no such model, or it cannot be used.
+    """
+    folder = choose_model(model)
+    from lfm2audio_mlx.engine import Engine
+
+    try:
+        return Engine.load(folder)
+    except (ConfigError, CheckpointError) as error:
+        raise ModelError(str(error)) from error

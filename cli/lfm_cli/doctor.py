@@ -1,0 +1,387 @@
+"""`lfm doctor`: what on this machine would keep `lfm` from working, and how to mend it."""
+
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false
+# (sounddevice has no types.)
+
+from __future__ import annotations
+
+import operator
+import os
+import platform
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from email.message import Message
+from importlib import import_module, metadata
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any, Literal
+
+import typer
+
+from lfm2audio_mlx.errors import AudioError, LfmError, ModelError
+from lfm_cli.model import EMBEDDED, ModelOption, find_model
+from lfm_cli.terminal import JsonOption, columns, emit
+from lfm_convert import store
+from lfm_convert.catalogue import DEFAULT
+
+__all__ = ["doctor", "machine"]
+
+PACKAGE = "lfm2audio-mlx"
+MACOS = "14.0"
+"""The oldest macOS that MLX's wheels run on (its installation page)."""
+WORKING_MEMORY = 500_000_000
+"""Bytes that a model takes beside its weights: the context's caches, a recording's features."""
+PULL_SPACE = 4_000_000_000
+"""Bytes that `lfm pull` fills for a while: a download of some 3 GB, and 1 GB of what it makes."""
+LISTEN_SECONDS, PATIENCE_SECONDS = 0.3, 1.5
+"""For how long the microphone is heard, and for how long while it gives nothing but zeros:
+wireless ones do at first."""
+
+SPEECH_RATE = 24_000
+"""Of all published models, in Hz."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a check found. A note hinders nothing that was asked for; `mend` is empty where there
+    is nothing to do."""
+
+    state: Literal["ok", "note", "skipped", "fault"]
+    detail: str
+    mend: str = ""
+
+
+def doctor(model: ModelOption = None, as_json: JsonOption = False) -> None:
+    """Check the machine, the model, the loudspeaker and the microphone, and say what to mend.
+
+    The microphone is opened for a moment; what it hears is thrown away.
+
+    Example: lfm doctor
+    """
+    findings = dict(_examine(model))
+    faults = [name for name, finding in findings.items() if finding.state == "fault"]
+    if as_json:
+        checks = [{"name": name, **asdict(finding)} for name, finding in findings.items()]
+        emit("doctor", checks=checks, healthy=not faults)
+    else:
+        rows = [(name, f.state, f.detail, f.mend) for name, f in findings.items()]
+        columns([("CHECK", "STATE", "FOUND", "TO MEND IT"), *rows])
+    if faults:
+        raise typer.Exit(3 if faults == ["model"] else 1)
+
+
+def _examine(model: str | None) -> Iterator[tuple[str, Finding]]:
+    for name, check in CHECKS.items():
+        try:
+            yield name, check(model)
+        except (LfmError, OSError) as error:
+            yield name, Finding("fault", str(error))
+
+
+# The machine
+
+
+def machine() -> tuple[str, str]:
+    """The chip, and the system with its version, in words."""
+    if platform.system() == "Darwin":
+        command = ["/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string"]
+        result = subprocess.run(command, capture_output=True, text=True, errors="replace")
+        return result.stdout.strip() or platform.machine(), f"macOS {platform.mac_ver()[0]}"
+    cpu = Path("/proc/cpuinfo")
+    found = re.search(r"^model name\s*: (.+)$", cpu.read_text() if cpu.exists() else "", re.M)
+    chip = found[1] if found else platform.machine()
+    return chip, f"{platform.system()} {platform.release()}"
+
+
+def _system(_: str | None) -> Finding:
+    chip, system = machine()
+    return judge_system(
+        f"{chip}, {system}", platform.system(), platform.machine(), platform.mac_ver()[0]
+    )
+
+
+def judge_system(told: str, system: str, processor: str, macos: str) -> Finding:
+    """What `platform` says of a machine -> whether MLX runs on it."""
+    if system != "Darwin":
+        return Finding("note", f"{told}: no Mac, so it runs on the CPU, for development")
+    if processor != "arm64":
+        mend = "on Apple silicon: `brew install python`, and install lfm with that"
+        return Finding("fault", f"{told}: this Python is made for Intel", mend)
+    if not _fits(macos, f">={MACOS}"):
+        return Finding("fault", f"{told}: MLX needs macOS {MACOS} or newer", "update macOS")
+    return Finding("ok", told)
+
+
+def _python(_: str | None) -> Finding:
+    found = platform.python_version()
+    wanted = _metadata().get("Requires-Python") or ""
+    if _fits(found, wanted):
+        return Finding("ok", found)
+    return Finding("fault", f"{found}, not {wanted}", "install lfm with a newer Python")
+
+
+def _mlx(_: str | None) -> Finding:
+    required = _metadata().get_all("Requires-Dist") or []
+    wanted = next((spec for entry in required if (spec := _spec_of("mlx", entry))), "")
+    mend = f"pip install 'mlx{wanted}'"
+    try:
+        found = metadata.version("mlx")
+        import_module("mlx.core")  # installed is not enough, it must load too
+    except (metadata.PackageNotFoundError, ImportError) as error:
+        return Finding("fault", f"cannot be loaded: {error}", mend)
+    if _fits(found, wanted):
+        return Finding("ok", found)
+    return Finding("fault", f"{found}, not {wanted}", mend)
+
+
+def _metadata() -> Any:
+    """What lfm itself was installed with; nothing, if it runs without having been."""
+    try:
+        return metadata.metadata(PACKAGE)
+    except metadata.PackageNotFoundError:
+        return Message()
+
+
+def _spec_of(name: str, requirement: str) -> str:
+    """The versions that a line of a package's metadata wants of `name`; "" if it is of another."""
+    found = re.match(rf"{re.escape(name)}\s*(?:\[[^]]*\])?\s*\(?([<>=!~][^;)]*)", requirement)
+    return found[1].replace(" ", "") if found else ""
+
+
+_COMPARE = {
+    ">=": operator.ge,
+    "~=": operator.ge,
+    "<=": operator.le,
+    "==": operator.eq,
+    "!=": operator.ne,
+    ">": operator.gt,
+    "<": operator.lt,
+}
+
+
+def _fits(version: str, wanted: str) -> bool:
+    """Is a version in a range such as ">=0.32,<1"? By its release numbers alone."""
+    for clause in filter(None, wanted.split(",")):
+        sign = next(sign for sign in _COMPARE if clause.strip().startswith(sign))
+        pairs = zip_longest(_numbers(version), _numbers(clause.strip()[len(sign) :]), fillvalue=0)
+        found, limit = zip(*pairs, strict=True)
+        if not _COMPARE[sign](found, limit):
+            return False
+    return True
+
+
+def _numbers(version: str) -> list[int]:
+    found = re.match(r"\s*(\d+(?:\.\d+)*)", version)
+    return [int(number) for number in found[1].split(".")] if found else [0]
+
+
+def _metal(_: str | None) -> Finding:
+    if platform.system() != "Darwin":
+        return Finding("skipped", "not a Mac")
+    try:
+        import mlx.core as mx
+    except ImportError:
+        return Finding("skipped", "MLX cannot be loaded")
+    if mx.metal.is_available():
+        return Finding("ok", "the GPU can be used")
+    return Finding(
+        "fault", "the GPU cannot be used", "run on the Mac itself, in no virtual machine"
+    )
+
+
+def _memory(model: str | None) -> Finding:
+    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    try:
+        size = store.folder_size(_chosen(model))
+    except LfmError:
+        size = 0  # there is a check of its own for that
+    return judge_memory(total, size)
+
+
+def judge_memory(total: int, size: int) -> Finding:
+    """Bytes of memory and of a model -> whether it fits."""
+    needed = size + WORKING_MEMORY
+    told = f"{total / 1e9:,.1f} GB"
+    if not size:
+        return Finding("ok", told)
+    if needed <= total:
+        return Finding("ok", f"{told}; the model needs {needed / 1e9:,.1f} GB")
+    mend = "use a model of fewer bits: `lfm pull --recipe 4bit`"
+    return Finding("fault", f"{told}, and the model needs {needed / 1e9:,.1f} GB", mend)
+
+
+# The model
+
+
+def _chosen(model: str | None) -> Path:
+    """The folder that `choose_model` would take, without offering to get one.
+
+    Raises:
+        ModelError: there is none.
+    """
+    if model is not None:
+        return find_model(model)
+    models = {entry.name: entry.folder for entry in store.installed()}
+    if not models:
+        raise ModelError("no model is installed")
+    return models.get(DEFAULT, next(iter(models.values())))
+
+
+def _model(model: str | None) -> Finding:
+    from lfm2audio_mlx.config import read_config
+    from lfm2audio_mlx.manifest import check_files, read_manifest
+
+    try:
+        folder = _chosen(model)
+    except LfmError as error:
+        return Finding("fault", str(error), "`lfm pull`")
+    try:
+        read_config(folder)
+        manifest = read_manifest(folder)
+        if manifest is None:
+            return Finding("note", f"{folder}: has no manifest, so nobody knows if it is whole")
+        check_files(folder, manifest, digests=True)
+    except LfmError as error:
+        return Finding("fault", str(error), _mend_of(folder))
+    return Finding("ok", f"{folder}: {len(manifest.files)} files, each as it was made")
+
+
+def _mend_of(folder: Path) -> str:
+    """How to get a model anew."""
+    if folder == EMBEDDED:
+        return "install lfm again"
+    if folder.parent == store.models_folder():
+        return f"`lfm rm {folder.name}`, then `lfm pull`"
+    return "convert it again, or `lfm pull`"
+
+
+# Sound
+
+
+def _loudspeaker(_: str | None) -> Finding:
+    return _device("output", _offer)
+
+
+def _microphone(_: str | None) -> Finding:
+    return _device("input", _listen)
+
+
+def _device(direction: str, attempt: Callable[[Any, int], Finding]) -> Finding:
+    """Look for the default device and, if there is one, try it."""
+    from lfm_cli.sound import library
+
+    try:
+        sound = library()
+    except AudioError as error:
+        linux = platform.system() == "Linux"
+        mend = "apt install libportaudio2" if linux else "pip install --force-reinstall sounddevice"
+        return Finding("fault", str(error), mend)
+    try:
+        device = sound.query_devices(None, direction)
+    except (sound.PortAudioError, ValueError):
+        told = "there is none; files can be used all the same"
+        return Finding("note", told, "connect one, or choose it in the system's settings")
+    name, rate = str(device["name"]), int(device["default_samplerate"])
+    try:
+        found = attempt(sound, rate)
+    except (sound.PortAudioError, ValueError) as error:
+        mend = "end what else uses it, or connect it anew"
+        return Finding("fault", f"{name}: cannot be opened: {error}", mend)
+    detail = ": ".join(part for part in (f"{name}, {rate:,} Hz", found.detail) if part)
+    return Finding(found.state, detail, found.mend)
+
+
+def _offer(sound: Any, _rate: int) -> Finding:
+    """Ask whether speech could be played; nothing is heard."""
+    sound.check_output_settings(channels=1, dtype="float32", samplerate=SPEECH_RATE)
+    return Finding("ok", "")
+
+
+def _listen(sound: Any, rate: int) -> Finding:
+    """Hear the microphone for a moment."""
+    samples, noise = 0, False
+
+    def hear(block: Any, frames: int, _time: object, _status: object) -> None:
+        nonlocal samples, noise
+        samples, noise = samples + frames, noise or bool(block.any())
+
+    with sound.InputStream(rate, channels=1, dtype="float32", callback=hear):
+        end = time.monotonic() + PATIENCE_SECONDS
+        while time.monotonic() < end and (not noise or samples < LISTEN_SECONDS * rate):
+            time.sleep(0.05)
+    return judge_microphone(samples, noise, platform.system() == "Darwin")
+
+
+def judge_microphone(samples: int, noise: bool, mac: bool) -> Finding:
+    """How many samples came, and whether one was not zero: no room is that quiet."""
+    if noise:
+        return Finding("ok", "it hears")
+    if not samples:
+        return Finding("fault", "it gives nothing", "connect it anew")
+    if not mac:
+        return Finding("note", "it gives nothing but zeros", "is it muted?")
+    mend = "allow the terminal in System Settings > Privacy & Security > Microphone"
+    return Finding("fault", "it gives nothing but zeros, as without permission", mend)
+
+
+def _converter(_: str | None) -> Finding:
+    found = [name for name in ("/usr/bin/afconvert", "ffmpeg") if shutil.which(name)]
+    if found:
+        return Finding("ok", f"by {' and '.join(Path(name).name for name in found)}")
+    mend = "`brew install ffmpeg`" if platform.system() == "Darwin" else "apt install ffmpeg"
+    return Finding("note", "neither afconvert nor ffmpeg: m4a and mp4 cannot be read", mend)
+
+
+# The disk
+
+
+def _disk(_: str | None) -> Finding:
+    folder = store.models_folder()
+    there = next(path for path in (folder, *folder.parents) if path.is_dir())
+    free = shutil.disk_usage(there).free
+    told = f"{free / 1e9:,.1f} GB free for {folder}"
+    if free >= PULL_SPACE:
+        return Finding("ok", told)
+    return Finding(
+        "note", f"{told}; `lfm pull` needs {PULL_SPACE / 1e9:.0f} for a while", "make room"
+    )
+
+
+def _access(_: str | None) -> Finding:
+    """May others change the models, or what else is kept there?"""
+    models = store.models_folder()
+    open_to: dict[str, list[str]] = {"others": [], "its group": []}
+    for folder in (models.parent, models):
+        mode = folder.stat().st_mode if folder.exists() else 0
+        if mode & 0o002:
+            open_to["others"].append(str(folder))
+        elif mode & 0o020:
+            open_to["its group"].append(str(folder))
+    for who, folders in open_to.items():
+        if folders:
+            told = f"{' and '.join(folders)} can be written by {who}"
+            mend = f"chmod go-w {' '.join(folders)}"
+            # Many Linux systems make every folder so, for a group of one.
+            return Finding("fault" if who == "others" else "note", told, mend)
+    return Finding("ok", str(models.parent))
+
+
+CHECKS: dict[str, Callable[[str | None], Finding]] = {
+    "system": _system,
+    "Python": _python,
+    "MLX": _mlx,
+    "GPU": _metal,
+    "memory": _memory,
+    "model": _model,
+    "loudspeaker": _loudspeaker,
+    "microphone": _microphone,
+    "m4a": _converter,
+    "disk": _disk,
+    "folder": _access,
+}
+"""All checks in the order in which they are told, each for the model that is wished for."""

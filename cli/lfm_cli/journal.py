@@ -1,0 +1,96 @@
+"""What is finished of a long transcript, kept beside it so that `--resume` can go on from there.
+
+A hidden file of JSON lines: the first says what is transcribed, by which model and how, each
+other one is a span. It is there while the work is under way and after an interruption.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lfm2audio_mlx.errors import RequestError
+from lfm2audio_mlx.results import Span
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+__all__ = ["Journal", "identity"]
+
+
+def identity(source: Path, model: str | None, prompt: str | None) -> dict[str, Any]:
+    """What must be the same for finished spans to count."""
+    state = source.stat()
+    return {
+        "journal": 1,
+        "size": state.st_size,
+        "changed": state.st_mtime_ns,
+        "model": model,
+        "prompt": prompt,
+    }
+
+
+class Journal:
+    """The finished spans of one recording. As a context it writes; leaving it after an error
+    keeps the file if there is anything in it, leaving it normally deletes it."""
+
+    def __init__(self, path: Path, identity: dict[str, Any]):
+        self.path, self._identity = path, identity
+        self._kept = False
+
+    def finished(self) -> list[Span]:
+        """The spans of an earlier run on the same recording with the same model; the last line
+        may be half a line, which does not count."""
+        try:
+            head, *lines = self.path.read_text("utf-8").split("\n")[:-1]
+            if json.loads(head) != self._identity:
+                return []
+            return [_span(json.loads(line)) for line in lines]
+        except (OSError, ValueError, TypeError, KeyError):
+            return []
+
+    def __enter__(self) -> Journal:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self.path.open("w", encoding="utf-8")
+        except OSError as error:
+            raise RequestError(f"{self.path}: cannot be written: {error.strerror}") from error
+        self._write(self._identity)
+        return self
+
+    def add(self, span: Span) -> None:
+        """Keep a span, at once."""
+        self._write(asdict(span))
+        self._kept = True
+
+    def _write(self, line: dict[str, Any]) -> None:
+        self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        self._file.flush()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._file.close()
+        if error is None or not self._kept:
+            self.path.unlink(missing_ok=True)
+
+    @property
+    def kept(self) -> bool:
+        """Is there anything to go on from?"""
+        return self._kept
+
+
+def _span(entry: dict[str, Any]) -> Span:
+    return Span(
+        start=float(entry["start"]),
+        end=float(entry["end"]),
+        text=str(entry["text"]),
+        tokens=tuple(map(int, entry["tokens"])),
+        complete=bool(entry["complete"]),
+        loop=bool(entry["loop"]),
+    )

@@ -1,0 +1,111 @@
+"""The user's configuration: a TOML file whose values stand in for options that are not given.
+
+A section is a command and a key is one of its long options, with the same meaning; `model` may
+also stand before all sections. What is given on the command line or in the environment wins.
+"""
+
+import os
+import tomllib
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import platformdirs
+
+from lfm2audio_mlx.errors import ConfigError
+from lfm_convert.store import expanded
+
+__all__ = ["Options", "config_path", "defaults", "defaults_of", "read_settings"]
+
+Options = dict[str, dict[str, str]]
+"""For each command, its long options without dashes, and the parameter that each is."""
+
+
+def config_path() -> Path:
+    """Where the file is; it may not exist."""
+    home = os.environ.get("LFM_HOME")
+    folder = expanded(home) if home else platformdirs.user_config_path("lfm2audio-mlx")
+    return folder / "config.toml"
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """The file as it is; nothing, if there is none.
+
+    Raises:
+        ConfigError: it cannot be read, or is no TOML.
+    """
+    try:
+        return tomllib.loads(path.read_bytes().decode("utf-8"))
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    except RecursionError as error:
+        raise ConfigError(f"{path}: not a TOML file: nested too deeply") from error
+    except ValueError as error:  # no UTF-8, no TOML, or a number of thousands of digits
+        raise ConfigError(f"{path}: not a TOML file: {error}") from error
+
+
+def defaults(path: Path, options: Options) -> dict[str, dict[str, Any]]:
+    """Values by command and parameter, as Typer takes them for `default_map`.
+
+    Raises:
+        ConfigError: see `read_settings`; or it names a command or an option that there is not.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    settings = read_settings(path)
+    if "model" in settings:
+        model = settings.pop("model")
+        _check_value(path, "model", model)
+        found = {
+            name: {known["model"]: model} for name, known in options.items() if "model" in known
+        }
+    for section, values in settings.items():
+        known = options.get(section)
+        if known is None or not isinstance(values, dict):
+            sections = ", ".join(sorted(options))
+            raise ConfigError(f"{path}: {section!r} is neither 'model' nor a section: {sections}")
+        for key, value in cast(dict[str, Any], values).items():
+            if key not in known:
+                raise ConfigError(
+                    f"{path}: [{section}] has no {key!r}; it has {', '.join(sorted(known))}"
+                )
+            _check_value(path, f"{section}.{key}", value)
+            found.setdefault(section, {})[known[key]] = value
+    return found
+
+
+def defaults_of(
+    command: str, known: Mapping[str, str], path: Path, commands: Collection[str]
+) -> dict[str, Any]:
+    """Values by parameter of one command, as Typer takes them for `default_map`.
+
+    `known`: its long options without dashes, and the parameter that each is; `commands`: all
+    there are. Other sections are looked into when their command is used.
+
+    Raises:
+        ConfigError: see `read_settings`; or it names a command or an option that there is not.
+    """
+    settings = read_settings(path)
+    model = settings.pop("model", None)
+    for section, values in settings.items():
+        if section not in commands or not isinstance(values, dict):
+            sections = ", ".join(sorted(commands))
+            raise ConfigError(f"{path}: {section!r} is neither 'model' nor a section: {sections}")
+    chosen: dict[str, Any] = settings.get(command, {})
+    if model is not None and "model" in known:
+        chosen = {"model": model, **chosen}
+    for key, value in chosen.items():
+        if key not in known:
+            options = ", ".join(sorted(known))
+            raise ConfigError(f"{path}: [{command}] has no {key!r}; it has {options}")
+        if not isinstance(value, str | int | float | bool):
+            raise ConfigError(
+                f"{path}: {command}.{key} must be a text, a number, or true or false"
+            )
+    return {known[key]: value for key, value in chosen.items()}
+
+
+def _check_value(path: Path, key: str, value: Any) -> None:
+    if not isinstance(value, str | int | float | bool):
+        raise ConfigError(f"{path}: {key} must be a text, a number, or true or false")

@@ -1,0 +1,124 @@
+"""What the command shows: results on stdout, messages and progress on stderr, JSON on request.
+
+Messages go through `logging`, so `--quiet` and `--verbose` are its levels. The schema of the JSON
+documents is docs/schema.json.
+"""
+
+import json
+import logging
+import sys
+import unicodedata
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+
+__all__ = [
+    "SCHEMA",
+    "JsonOption",
+    "columns",
+    "confirm",
+    "emit",
+    "megabytes",
+    "printable",
+    "progress_bar",
+]
+
+SCHEMA = "lfm/1"
+"""Name and version of what `--json` prints; another number when a field changes its meaning."""
+
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print the result as JSON (docs/json.md has the schema).")
+]
+
+log = logging.getLogger(__name__)
+
+
+def emit(kind: str, schema: str = SCHEMA, **fields: Any) -> None:
+    """Print one result as a JSON document in one line."""
+    document = {"schema": schema, "kind": kind, **fields}
+    # ASCII only: no terminal is steered by it, and no locale changes it.
+    print(json.dumps(document, allow_nan=False), flush=True)
+
+
+def printable(text: str) -> str:
+    """Text of a model as it may go to a terminal: control characters but line ends left out."""
+    return "".join(char for char in text if char == "\n" or unicodedata.category(char)[0] != "C")
+
+
+def megabytes(size: int) -> str:
+    """A size in bytes for people."""
+    return f"{size / 1e6:,.1f} MB"
+
+
+def columns(rows: Sequence[Sequence[str]], right: tuple[int, ...] = ()) -> None:
+    """Print columns for people; `right`: those that are aligned so. Rich where there is a terminal."""
+    if sys.stdout.isatty():
+        from rich.console import Console
+        from rich.table import Table
+
+        table = Table.grid(padding=(0, 2))
+        for column in range(len(rows[0])):
+            table.add_column(justify="right" if column in right else "left", overflow="fold")
+        for row in rows:
+            table.add_row(*row)
+        Console(markup=False, highlight=False).print(table)
+        return
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = [
+            cell.rjust(width) if column in right else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        print("  ".join(cells).rstrip())
+
+
+def confirm(question: str) -> bool:
+    """Ask on the terminal; no, if nobody is there to answer."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return False
+    return typer.confirm(question, err=True)
+
+
+def shows_progress() -> bool:
+    """Is somebody watching who wants to see it?"""
+    return sys.stderr.isatty() and log.isEnabledFor(logging.INFO)
+
+
+@contextmanager
+def progress_bar(task: str, unit: str = "bytes") -> Generator[Callable[[float, float], None]]:
+    """Shows how much of all is done on stderr, if that is a terminal and has a cursor. For
+    "seconds" of sound also the time that has passed and is left, and the speed (× real time)."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    parts = [TextColumn("{task.description}"), BarColumn(), TaskProgressColumn()]
+    if unit == "seconds":
+        parts += [TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn()]
+        parts += [TextColumn("{task.fields[speed]}")]
+    else:
+        parts += [TimeRemainingColumn()]
+    with Progress(
+        *parts,
+        console=Console(stderr=True),
+        transient=True,
+        disable=not shows_progress(),
+        # What is printed meanwhile goes above the bar; into a pipe it must go as it is.
+        redirect_stdout=sys.stdout.isatty(),
+    ) as bar:
+        number = bar.add_task(task, total=None, speed="")
+
+        def show(done: float, total: float) -> None:
+            elapsed = bar.tasks[0].elapsed or 0.0
+            speed = f"{done / elapsed:.1f}×" if elapsed > 0.5 else ""
+            bar.update(number, completed=done, total=total, speed=speed)
+
+        yield show

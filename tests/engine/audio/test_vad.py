@@ -1,0 +1,135 @@
+"""Spans of speech: found, cut at pauses and at the limit, whatever the blocks."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lfm2audio_mlx.audio.files import read_audio
+from lfm2audio_mlx.audio.vad import (
+    CHUNK,
+    SAMPLE_RATE,
+    USUAL,
+    Endpointing,
+    Speech,
+    SpeechCutter,
+    speech_in,
+)
+
+RECORDINGS = Path(__file__).parents[2] / "data" / "recordings"
+
+
+def silence(seconds: float) -> np.ndarray:
+    return np.zeros(int(seconds * SAMPLE_RATE), np.float32)
+
+
+@pytest.fixture(scope="module")
+def spoken() -> np.ndarray:
+    """A sentence of 2.2 s."""
+    return read_audio(RECORDINGS / "seen_00.wav", SAMPLE_RATE)
+
+
+@pytest.fixture(scope="module")
+def talk(spoken: np.ndarray) -> np.ndarray:
+    """Three sentences with pauses of 1, 2 and 3 s around them: 12.5 s."""
+    parts = [silence(1), spoken, silence(1), spoken, silence(2), spoken, silence(3)]
+    return np.concatenate(parts)
+
+
+def cut(samples: np.ndarray, endpointing: Endpointing = USUAL) -> list[Speech]:
+    return list(speech_in([samples], endpointing))
+
+
+def test_each_sentence_is_a_span_with_a_little_silence_around(talk: np.ndarray, spoken: np.ndarray):
+    length = len(spoken) / SAMPLE_RATE
+    spans = cut(talk)
+    assert len(spans) == 3
+    for span, start in zip(spans, [1, 2 + length, 4 + 2 * length], strict=True):
+        assert start - 0.2 <= span.start <= start + 0.3
+        assert start + length - 0.5 <= span.end <= start + length + 0.3
+        at = round(span.start * SAMPLE_RATE)
+        assert np.array_equal(span.samples, talk[at : at + len(span.samples)])
+
+
+def test_a_short_pause_belongs_to_the_sentence(spoken: np.ndarray):
+    """Recordings have some silence of their own at both ends, so the pause is that much longer."""
+    assert len(cut(np.concatenate([spoken, spoken]), Endpointing(pause=1.0))) == 1
+    assert len(cut(np.concatenate([spoken, silence(1), spoken]))) == 2
+
+
+@pytest.mark.parametrize("level", [0.0, 0.001, 0.1, 0.5])
+def test_silence_and_noise_have_no_speech(level: float):
+    noise = np.random.default_rng(0).normal(0, 1, 20 * SAMPLE_RATE)
+    assert cut((level * noise).astype(np.float32)) == []
+
+
+def test_music_like_tones_have_no_speech():
+    t = np.arange(10 * SAMPLE_RATE) / SAMPLE_RATE
+    chord = sum(np.sin(2 * np.pi * f * t) for f in (220, 277, 330)) * (0.6 + 0.4 * np.sin(6 * t))
+    assert cut((0.2 * chord).astype(np.float32)) == []
+
+
+def test_speech_without_a_pause_is_cut_at_the_limit_and_nothing_is_lost(spoken: np.ndarray):
+    voice = spoken[int(0.3 * SAMPLE_RATE) : int(1.7 * SAMPLE_RATE)]
+    endless = np.tile(voice, 40)
+    spans = cut(endless, Endpointing(longest=10.0))
+    assert len(spans) >= 6
+    assert all(len(span.samples) <= 10 * SAMPLE_RATE for span in spans)
+    assert all(len(span.samples) >= 3 * SAMPLE_RATE for span in spans[:-1])
+    joined = np.concatenate([span.samples for span in spans])
+    first = round(spans[0].start * SAMPLE_RATE)
+    assert np.array_equal(joined, endless[first : first + len(joined)])
+    assert len(joined) > 0.95 * len(endless)
+
+
+def test_a_span_that_is_too_long_is_cut_in_its_quietest_place(spoken: np.ndarray):
+    voice = spoken[int(0.3 * SAMPLE_RATE) : int(1.7 * SAMPLE_RATE)]
+    breath = silence(0.4)  # too short for a pause
+    long = np.concatenate([np.tile(voice, 5), breath, np.tile(voice, 5)])
+    spans = cut(long, Endpointing(longest=10.0))
+    middle = 5 * len(voice) / SAMPLE_RATE
+    assert middle - 0.1 <= spans[0].end <= middle + 0.5
+
+
+def test_a_click_is_no_speech(talk: np.ndarray):
+    assert cut(talk, Endpointing(shortest=5.0)) == []
+
+
+@settings(deadline=None, max_examples=10)
+@given(sizes=st.lists(st.integers(1, 40_000), min_size=1, max_size=8))
+def test_blocks_of_any_size_give_the_same_spans(sizes: list[int]):
+    spoken = read_audio(RECORDINGS / "seen_00.wav", SAMPLE_RATE)
+    talk = np.concatenate([silence(1), spoken, silence(1), spoken])
+
+    def blocks():
+        at, number = 0, 0
+        while at < len(talk):
+            size = sizes[number % len(sizes)] + 500
+            yield talk[at : at + size]
+            at, number = at + size, number + 1
+
+    whole, pieces = cut(talk), list(speech_in(blocks()))
+    assert [span.start for span in pieces] == [span.start for span in whole]
+    assert all(np.array_equal(a.samples, b.samples) for a, b in zip(pieces, whole, strict=True))
+
+
+def test_no_more_is_held_than_the_open_span(spoken: np.ndarray):
+    """An hour of silence costs no memory."""
+    cutter = SpeechCutter()
+    for _ in range(600):
+        assert cutter.push(silence(0.1)) == []
+        assert len(cutter._chunks) * CHUNK <= 0.3 * SAMPLE_RATE
+    assert not cutter.speaking
+    cutter.push(spoken)
+    assert cutter.speaking
+    (span,) = cutter.finish()
+    assert not cutter.speaking
+    assert 59.9 < span.start < 60.4
+
+
+def test_an_end_in_the_middle_of_a_word_loses_nothing(spoken: np.ndarray):
+    half = spoken[: int(1.2345 * SAMPLE_RATE)]
+    (span,) = cut(half)
+    assert span.end == pytest.approx(len(half) / SAMPLE_RATE)
