@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import jiwer
@@ -129,7 +130,7 @@ def measure(recording: Path, folder: Path, texts: list[str], wall: float, peak: 
     shown = sorted((cue.end - cue.start) / 1000 for cue in cues)
     edges = [(cue.start, cue.end) for cue in cues]
     faults = sum(end <= start or end > 1000 * info.duration for start, end in edges)
-    faults += sum(a[1] > b[0] for a, b in zip(edges, edges[1:], strict=False))
+    faults += sum(a[1] > b[0] for a, b in pairwise(edges))
     return Figures(
         duration=info.duration,
         sentences=len(texts),

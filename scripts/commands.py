@@ -42,8 +42,8 @@ def helps(command: Any, path: str, parent: Any = None) -> list[tuple[str, str]]:
     )
     context.info_name = path.split()[-1]
     found = [(path, context.get_help())]
-    for name, each in getattr(command, "commands", {}).items():
-        found += helps(each, f"{path} {name}", context)
+    for name in command.list_commands(context) if hasattr(command, "list_commands") else ():
+        found += helps(command.get_command(context, name), f"{path} {name}", context)
     return found
 
 

@@ -18,7 +18,7 @@ import typer
 from typer.core import TyperGroup
 
 from lfm2audio_mlx import __version__
-from lfm2audio_mlx.errors import LfmError, ModelError
+from lfm2audio_mlx.errors import ConfigError, LfmError, ModelError
 
 __all__ = ["COMMANDS", "app", "main"]
 
@@ -64,11 +64,17 @@ class Group(TyperGroup):
             self.commands[cmd_name] = self._load(cmd_name)
         return self.commands.get(cmd_name)
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args[0] not in PLACES:
+            for name in PLACES:  # so that the nearest can be suggested
+                self.get_command(ctx, name)
+        return super().resolve_command(ctx, args)
+
     def _load(self, name: str) -> Any:
         module, _, attribute = PLACES[name].partition(":")
         found = getattr(importlib.import_module(f"lfm_cli.{module}"), attribute)
         if not isinstance(found, typer.Typer):
-            single = typer.Typer(**PLAIN)
+            single = typer.Typer(add_completion=False, **PLAIN)
             single.command(name)(found)
             found = single
         command: Any = typer.main.get_command(found)
@@ -81,10 +87,14 @@ class Group(TyperGroup):
         from lfm_cli import settings
 
         name = ctx._protected_args[0] if ctx._protected_args else None
-        # `lfm config` must run to mend a configuration that is at fault.
-        if name in PLACES and name != "config":
+        if name in PLACES and not {"-h", "--help"} & set(ctx.args):
             known, path = self.options_of(name), settings.config_path()
-            ctx.default_map = {name: settings.defaults_of(name, known, path, PLACES)}
+            try:
+                ctx.default_map = {name: settings.defaults(name, known, path, PLACES)}
+            except ConfigError:
+                # These must run to see and mend a configuration that is at fault.
+                if name not in ("config", "doctor"):
+                    raise
         return super().invoke(ctx)
 
     def long_options(self) -> dict[str, dict[str, str]]:

@@ -36,7 +36,7 @@ Recording: TypeAlias = "tuple[np.ndarray, int]"
 
 log = logging.getLogger(__name__)
 
-chats = typer.Typer(rich_markup_mode=None)
+chats = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="A name that `lfm chats` shows.")]
 
@@ -120,7 +120,7 @@ def export(
 @chats.command("rm")
 def remove(
     names: Annotated[
-        list[str], typer.Argument(metavar="NAME...", help="Names that `lfm chats` shows.")
+        list[str], typer.Argument(metavar="NAME", help="Names that `lfm chats` shows.")
     ],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     as_json: JsonOption = False,

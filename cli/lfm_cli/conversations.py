@@ -10,7 +10,6 @@ too, is FLAC for listening. What is removed is overwritten, and the file shrinks
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import sqlite3
@@ -20,10 +19,11 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from lfm2audio_mlx.errors import AudioError, RequestError
-from lfm2audio_mlx.results import Exchange, Part
+from lfm2audio_mlx.errors import RequestError
+from lfm2audio_mlx.results import Exchange
+from lfm_cli.kept_sound import flac, packed, unflac, unpacked
 from lfm_convert import store
 
 if TYPE_CHECKING:
@@ -184,8 +184,8 @@ def append(name: str, kept: Kept) -> None:
         AudioError: the sound is none that can be kept, or a part is neither words nor samples.
     """
     # Packed before the file is held, so that others need not wait for it.
-    said = [_packed(part) for part in kept.exchange.said]
-    rate, sound, seconds = _flac(kept.sound)
+    said = [packed(part) for part in kept.exchange.said]
+    rate, sound, seconds = flac(kept.sound)
     answer = json.dumps(kept.exchange.answer, separators=(",", ":"))
     seconds += sum(each for *_, each in said)
     with _database() as db, _change(db):
@@ -370,8 +370,8 @@ def _exchange(db: sqlite3.Connection, name: str, number: int) -> Kept:
     import soundfile
 
     try:
-        exchange = Exchange(tuple(_unpacked(*part) for part in said), _answer(answer))
-        return Kept(exchange, text, _unflac(rate, sound))
+        exchange = Exchange(tuple(unpacked(*part) for part in said), _answer(answer))
+        return Kept(exchange, text, unflac(rate, sound))
     except (ValueError, TypeError, zlib.error, soundfile.LibsndfileError) as error:
         raise sqlite3.DatabaseError(f"exchange {number}: {error}") from error
 
@@ -379,70 +379,3 @@ def _exchange(db: sqlite3.Connection, name: str, number: int) -> Kept:
 def _answer(text: str) -> tuple[int | tuple[int, ...], ...]:
     tokens: list[int | list[int]] = json.loads(text)
     return tuple(token if isinstance(token, int) else tuple(token) for token in tokens)
-
-
-# Sound
-
-
-def _packed(part: Part) -> tuple[str | None, int | None, bytes | None, float]:
-    """Words, or rate and samples, of a part of what was said; and the seconds of its sound.
-
-    Raises:
-        AudioError: it is a file, or no sound.
-    """
-    if isinstance(part, str):
-        return part, None, None, 0.0
-    if not isinstance(part, tuple):
-        raise AudioError("what was said is kept as samples with their rate, not as a file")
-    import numpy as np
-
-    from lfm2audio_mlx.audio.files import read_audio
-
-    rate = int(part[1])
-    samples = read_audio(part, rate)  # as the engine hears it: mono float32
-    # Samples that were 16 bits once have zeros in the low bytes: side by side they take no room.
-    planes = samples.astype("<f4").view(np.uint8).reshape(-1, 4).T
-    return None, rate, zlib.compress(planes.tobytes()), len(samples) / rate
-
-
-def _unpacked(words: str | None, rate: int, samples: bytes) -> Part:
-    if words is not None:
-        return words
-    import numpy as np
-
-    planes = np.frombuffer(zlib.decompress(samples), np.uint8).reshape(4, -1)
-    return np.ascontiguousarray(planes.T).view("<f4").ravel().astype(np.float32), rate
-
-
-def _flac(sound: tuple[np.ndarray, int] | None) -> tuple[int | None, bytes | None, float]:
-    """Rate, FLAC and seconds of an answer's sound.
-
-    Raises:
-        AudioError: it cannot be encoded.
-    """
-    if sound is None:
-        return None, None, 0.0
-    import numpy as np
-    import soundfile
-
-    samples, rate = sound
-    if not len(samples):  # which FLAC has no file for
-        return rate, b"", 0.0
-    file = io.BytesIO()
-    try:
-        soundfile.write(file, np.clip(samples, -1.0, 1.0), rate, "PCM_16", format="FLAC")
-    except soundfile.LibsndfileError as error:
-        raise AudioError(f"the answer's sound cannot be kept: {error.error_string}") from error
-    return rate, file.getvalue(), len(samples) / rate
-
-
-def _unflac(rate: int | None, sound: bytes) -> tuple[np.ndarray, int] | None:
-    if rate is None:
-        return None
-    import numpy as np
-    import soundfile
-
-    if sound == b"":
-        return np.zeros(0, np.float32), rate
-    samples: Any = soundfile.read(io.BytesIO(sound), dtype="float32")[0]
-    return samples, rate

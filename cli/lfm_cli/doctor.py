@@ -24,10 +24,10 @@ from typing import Any, Literal
 import typer
 
 from lfm2audio_mlx.errors import AudioError, LfmError, ModelError
-from lfm_cli.model import EMBEDDED, ModelOption, find_model
+from lfm_cli.model import EMBEDDED, ModelOption, find_model, preferred
+from lfm_cli.settings import config_path, read_settings
 from lfm_cli.terminal import JsonOption, columns, emit
 from lfm_convert import store
-from lfm_convert.catalogue import DEFAULT
 
 __all__ = ["doctor", "machine"]
 
@@ -226,10 +226,9 @@ def _chosen(model: str | None) -> Path:
     """
     if model is not None:
         return find_model(model)
-    models = {entry.name: entry.folder for entry in store.installed()}
-    if not models:
-        raise ModelError("no model is installed")
-    return models.get(DEFAULT, next(iter(models.values())))
+    if folder := preferred():
+        return folder
+    raise ModelError("no model is installed")
 
 
 def _model(model: str | None) -> Finding:
@@ -371,8 +370,15 @@ def _access(_: str | None) -> Finding:
     return Finding("ok", str(models.parent))
 
 
+def _configuration(model: str | None) -> Finding:
+    path = config_path()
+    keys = read_settings(path)
+    return Finding("ok", f"{path}: {'is there' if keys else 'nothing is set'}")
+
+
 CHECKS: dict[str, Callable[[str | None], Finding]] = {
     "system": _system,
+    "configuration": _configuration,
     "Python": _python,
     "MLX": _mlx,
     "GPU": _metal,

@@ -12,7 +12,7 @@ from lfm_cli.terminal import confirm
 from lfm_convert import store
 from lfm_convert.catalogue import DEFAULT
 
-__all__ = ["EMBEDDED", "ModelOption", "choose_model", "find_model"]
+__all__ = ["EMBEDDED", "ModelOption", "choose_model", "find_model", "preferred"]
 
 log = logging.getLogger(__name__)
 
@@ -72,11 +72,15 @@ def choose_model(model: str | None) -> Path:
     return folder
 
 
+def preferred() -> Path | None:
+    """Of the installed models the one that `lfm pull` gets by itself, or else the first."""
+    models = {entry.name: entry.folder for entry in store.installed()}
+    return models.get(DEFAULT, next(iter(models.values()), None))
+
+
 def _installed() -> Path:
-    """The model that `lfm pull` gets by itself if it is here, or else the first of all."""
-    models = {entry.name: entry for entry in store.installed()}
-    if models:
-        return models.get(DEFAULT, next(iter(models.values()))).folder
+    if folder := preferred():
+        return folder
     if confirm(f"No model is installed yet. Download {DEFAULT} now (some 3 GB, 1 GB to keep)?"):
         from lfm_cli.pull import pull
 

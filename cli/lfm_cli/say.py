@@ -30,7 +30,7 @@ LIST = "?"
 def say(
     text: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[TEXT...]", show_default=False, help="What to say; - is stdin."),
+        typer.Argument(metavar="TEXT", show_default=False, help="What to say; - is stdin."),
     ] = None,
     file: Annotated[
         str | None,

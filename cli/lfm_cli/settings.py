@@ -8,17 +8,14 @@ import os
 import tomllib
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import platformdirs
 
 from lfm2audio_mlx.errors import ConfigError
 from lfm_convert.store import expanded
 
-__all__ = ["Options", "config_path", "defaults", "defaults_of", "read_settings"]
-
-Options = dict[str, dict[str, str]]
-"""For each command, its long options without dashes, and the parameter that each is."""
+__all__ = ["config_path", "defaults", "read_settings"]
 
 
 def config_path() -> Path:
@@ -46,36 +43,7 @@ def read_settings(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: not a TOML file: {error}") from error
 
 
-def defaults(path: Path, options: Options) -> dict[str, dict[str, Any]]:
-    """Values by command and parameter, as Typer takes them for `default_map`.
-
-    Raises:
-        ConfigError: see `read_settings`; or it names a command or an option that there is not.
-    """
-    found: dict[str, dict[str, Any]] = {}
-    settings = read_settings(path)
-    if "model" in settings:
-        model = settings.pop("model")
-        _check_value(path, "model", model)
-        found = {
-            name: {known["model"]: model} for name, known in options.items() if "model" in known
-        }
-    for section, values in settings.items():
-        known = options.get(section)
-        if known is None or not isinstance(values, dict):
-            sections = ", ".join(sorted(options))
-            raise ConfigError(f"{path}: {section!r} is neither 'model' nor a section: {sections}")
-        for key, value in cast(dict[str, Any], values).items():
-            if key not in known:
-                raise ConfigError(
-                    f"{path}: [{section}] has no {key!r}; it has {', '.join(sorted(known))}"
-                )
-            _check_value(path, f"{section}.{key}", value)
-            found.setdefault(section, {})[known[key]] = value
-    return found
-
-
-def defaults_of(
+def defaults(
     command: str, known: Mapping[str, str], path: Path, commands: Collection[str]
 ) -> dict[str, Any]:
     """Values by parameter of one command, as Typer takes them for `default_map`.
@@ -100,12 +68,5 @@ def defaults_of(
             options = ", ".join(sorted(known))
             raise ConfigError(f"{path}: [{command}] has no {key!r}; it has {options}")
         if not isinstance(value, str | int | float | bool):
-            raise ConfigError(
-                f"{path}: {command}.{key} must be a text, a number, or true or false"
-            )
+            raise ConfigError(f"{path}: {command}.{key} must be a text, a number, or true or false")
     return {known[key]: value for key, value in chosen.items()}
-
-
-def _check_value(path: Path, key: str, value: Any) -> None:
-    if not isinstance(value, str | int | float | bool):
-        raise ConfigError(f"{path}: {key} must be a text, a number, or true or false")

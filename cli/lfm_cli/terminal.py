@@ -53,7 +53,7 @@ def megabytes(size: int) -> str:
 
 
 def columns(rows: Sequence[Sequence[str]], right: tuple[int, ...] = ()) -> None:
-    """Print columns for people; `right`: those that are aligned so. Rich where there is a terminal."""
+    """Print columns for people, by Rich where there is a terminal; `right`: those aligned so."""
     if sys.stdout.isatty():
         from rich.console import Console
         from rich.table import Table
@@ -89,7 +89,7 @@ def shows_progress() -> bool:
 @contextmanager
 def progress_bar(task: str, unit: str = "bytes") -> Generator[Callable[[float, float], None]]:
     """Shows how much of all is done on stderr, if that is a terminal and has a cursor. For
-    "seconds" of sound also the time that has passed and is left, and the speed (× real time)."""
+    "seconds" of sound also the time that has passed and is left, and the speed (x real time)."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -118,7 +118,7 @@ def progress_bar(task: str, unit: str = "bytes") -> Generator[Callable[[float, f
 
         def show(done: float, total: float) -> None:
             elapsed = bar.tasks[0].elapsed or 0.0
-            speed = f"{done / elapsed:.1f}×" if elapsed > 0.5 else ""
+            speed = f"{done / elapsed:.1f}x" if elapsed > 0.5 else ""
             bar.update(number, completed=done, total=total, speed=speed)
 
         yield show

@@ -90,6 +90,8 @@ FAMOUS = _table("24/7 twenty four seven, 9/11 nine eleven, 50/50 fifty fifty")
 OPERATORS = _table(
     "+ plus, = equals, x times, * times, \xd7 times, \xf7 divided by, \u2212 minus, @ at"
 )
+# What is said may, put together, look like something to say again: at "&.com".
+ROUNDS = 5
 DIGITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 
 
@@ -99,14 +101,17 @@ def spoken(text: str) -> str:
     Ordinary prose comes back as it was, and so does what this has given. It takes any string and
     raises nothing, and its time grows with the text's length.
     """
-    groups = groupby(plain(text).split("\n\n"), key=_is_latin)
-    said = ["\n\n".join(group) if not latin else _say(group) for latin, group in groups]
-    return "\n\n".join(filter(None, said))
+    for _ in range(ROUNDS):
+        groups = groupby(plain(text).split("\n\n"), key=_is_latin)
+        said = "\n\n".join(_say("\n\n".join(group), latin) for latin, group in groups)
+        if said == text:
+            break
+        text = said
+    return text
 
 
-def _say(paragraphs: Iterable[str]) -> str:
-    text = "\n\n".join(paragraphs)
-    for pattern, say in RULES:
+def _say(text: str, latin: bool) -> str:
+    for pattern, say in RULES if latin else ():
         text = pattern.sub(say, text)
     return tidy(text)
 
@@ -353,9 +358,9 @@ Say = str | Callable[[re.Match[str]], str]
 PATTERNS: list[tuple[str, Say]] = [
     (rf"([0-9]?)([{''.join(FRACTIONS)}])", _glyph),
     # addresses
-    (rf"(?<!\w)(?:(?:https?|ftp)://)+(?:www\.)?{HOST}(?::[0-9]{{1,5}})?{PATH}", _host),
+    (rf"(?<!\w)(?:(?:https?|ftp)://)+(?:www\.)*{HOST}(?::[0-9]{{1,5}})?{PATH}", _host),
     (r"(?<![\w.+-])([\w.+-]{1,64})@((?:[\w-]{1,63}\.){1,8}[A-Za-z]{2,24})(?!\w)", _email),
-    (rf"(?<![\w@.-])www\.{HOST}{PATH}", _host),
+    (rf"(?<![\w@.-])(?:www\.)+{HOST}{PATH}", _host),
     (rf"(?<![\w@.-])((?:[A-Za-z0-9-]{{1,63}}\.){{1,4}}{TOP_LEVELS})(?![\w-]|\.\w){PATH}", _host),
     (rf"(?<=\S)\.(?={TOP_LEVELS}(?![\w-]))", " dot "),
     # digits that the rules for numbers would take for something else
@@ -372,8 +377,6 @@ PATTERNS: list[tuple[str, Say]] = [
         _telephone,
     ),
     (r"(?<![\w.-])(?![0-9]{2}0-[0-9]{3}0)[0-9]{3}-[0-9]{4}(?![\w-])", _telephone),
-    (r"(?<!\w)v(?=[0-9]{1,6}(?:\.[0-9]{1,6})*(?!\w))", "version "),
-    (r"(?<![\w.])[0-9]{1,6}(?:\.[0-9]{1,6}){2,}(?!\w)", _version),
     # signs between numbers, and before them
     (rf"(?<=[0-9]) - (?={NUMBER} ?=)", " minus "),
     (rf"(?<=[0-9]:[0-9]{{2}}) ?[-\u2013] ?(?=[0-9]{{1,2}}(?::[0-9]|{HALF}))", " to "),
@@ -389,6 +392,8 @@ PATTERNS: list[tuple[str, Say]] = [
     (rf"(\w?)<(?!3(?!\w|[.,][0-9]))(?=[-+~#\u2212]*{SIGN}?[0-9])", _less),
     (rf"(?<!\S)\+(?={SIGN}?[0-9])", "plus "),
     (rf"(?<![\w)\]%.,-])[-\u2212](?={SIGN}?[0-9])", "minus "),
+    (r"(?<!\w)v(?=[0-9]{1,6}(?:\.[0-9]{1,6})*(?!\w))", "version "),
+    (r"(?<![\w.])[0-9]{1,6}(?:\.[0-9]{1,6}){2,}(?!\w)", _version),
     (rf"(?<![\w~])~(?={SIGN}?[0-9])", "about "),
     (rf"(?<=[0-9])/(?=(?:{SPANS})(?!\w))", " per "),
     (rf"(?<!\w)({_any(NUMBERED)})\.[ \n]?(?=[0-9])", _numbered),
@@ -422,7 +427,7 @@ PATTERNS: list[tuple[str, Say]] = [
     (rf"(?P<sign>{SIGN}) ?(?P<number>{NUMBER}){SCALE}(?!\w|\.[0-9])", _money),
     (rf"(?<!\w)(?P<number>{NUMBER}) ?(?P<sign>{SIGN})(?P<scale>)(?!\w)", _money),
     (r"(?<=[0-9]) ?%(?!\w)", " percent"),
-    (rf"(?<!\w)([0-9][0-9,]{{0,12}}){NTH}(?!\w)", _nth),
+    (rf"(?<![\w/])([0-9][0-9,]{{0,12}}){NTH}(?!\w)", _nth),
     (
         rf"(?<![\w/.,])(?:([0-9]{{1,3}}) )?([0-9]{{1,2}})/([0-9]{{1,3}})(?: ?{UNIT})?(?![\w/])",
         _fraction,

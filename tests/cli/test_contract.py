@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import RECORDINGS
 from typer.testing import CliRunner
 
 from lfm_cli.app import COMMANDS, PLACES, app
@@ -19,6 +18,7 @@ from lfm_cli.app import COMMANDS, PLACES, app
 Run = Callable[..., subprocess.CompletedProcess[str]]
 Document = Callable[[str], dict[str, Any]]
 
+RECORDINGS = Path(__file__).parents[1] / "data" / "recordings"
 SPEECH = RECORDINGS / "seen_04.wav"
 SAID = "set a timer for twenty one minutes"
 

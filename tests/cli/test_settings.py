@@ -13,24 +13,20 @@ from typer.testing import CliRunner, Result
 
 from lfm2audio_mlx.errors import ConfigError
 from lfm_cli.app import app
-from lfm_cli.settings import Options, config_path, defaults, defaults_of, read_settings
+from lfm_cli.settings import config_path, defaults, read_settings
 
+Options = dict[str, dict[str, str]]
 OPTIONS: Options = {
     "say": {"voice": "voice", "output": "output", "model": "model"},
     "transcribe": {"output-format": "output_format", "model": "chosen"},
     "list": {},
 }
 
-Apply = Callable[[Path, Options], dict[str, dict[str, Any]]]
 
-
-def one_by_one(path: Path, options: Options) -> dict[str, dict[str, Any]]:
-    """What `defaults` gives, from what each command asks for when it runs."""
-    found = {name: defaults_of(name, known, path, options) for name, known in options.items()}
+def apply(path: Path, options: Options) -> dict[str, dict[str, Any]]:
+    """What each command gets, where it gets anything."""
+    found = {name: defaults(name, known, path, options) for name, known in options.items()}
     return {name: values for name, values in found.items() if values}
-
-
-both = pytest.mark.parametrize("apply", [defaults, one_by_one])
 
 
 @pytest.fixture
@@ -47,14 +43,12 @@ def test_the_file_is_in_the_home_that_is_wished_for(monkeypatch: pytest.MonkeyPa
     assert config_path() == platformdirs.user_config_path("lfm2audio-mlx") / "config.toml"
 
 
-@both
-def test_no_file_sets_nothing(file: Path, apply: Apply):
+def test_no_file_sets_nothing(file: Path):
     assert read_settings(file) == {}
     assert apply(file, OPTIONS) == {}
 
 
-@both
-def test_values_go_to_the_parameters_of_their_options(file: Path, apply: Apply):
+def test_values_go_to_the_parameters_of_their_options(file: Path):
     file.write_text('[transcribe]\noutput-format = "srt"\n[say]\nvoice = "uk-female"\n')
     assert apply(file, OPTIONS) == {
         "transcribe": {"output_format": "srt"},
@@ -62,8 +56,7 @@ def test_values_go_to_the_parameters_of_their_options(file: Path, apply: Apply):
     }
 
 
-@both
-def test_a_model_for_all_reaches_each_that_has_one_and_a_section_wins(file: Path, apply: Apply):
+def test_a_model_for_all_reaches_each_that_has_one_and_a_section_wins(file: Path):
     file.write_text('model = "a"\n[say]\nmodel = "b"\n')
     assert apply(file, OPTIONS) == {"say": {"model": "b"}, "transcribe": {"chosen": "a"}}
 
@@ -86,9 +79,8 @@ BAD = {
 }
 
 
-@both
 @pytest.mark.parametrize("name", BAD)
-def test_what_is_wrong_is_named_in_one_line(file: Path, apply: Apply, name: str):
+def test_what_is_wrong_is_named_in_one_line(file: Path, name: str):
     content, part = BAD[name]
     file.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(ConfigError) as caught:
@@ -123,7 +115,7 @@ values = st.recursive(
 anything = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-def checked(file: Path, apply: Apply) -> None:
+def checked(file: Path) -> None:
     try:
         found = apply(file, OPTIONS)
     except ConfigError as error:
@@ -134,20 +126,18 @@ def checked(file: Path, apply: Apply) -> None:
         assert all(isinstance(v, str | int | float | bool) for v in given_values.values())
 
 
-@both
 @anything
 @given(settings=st.dictionaries(names, values, max_size=4))
-def test_odd_settings_are_taken_or_refused(file: Path, apply: Apply, settings: dict[str, Any]):
+def test_odd_settings_are_taken_or_refused(file: Path, settings: dict[str, Any]):
     file.write_bytes(tomlkit.dumps(settings).encode())
-    checked(file, apply)
+    checked(file)
 
 
-@both
 @anything
 @given(content=st.binary() | st.text("[]{}=.\"'#\n1atsymodel ").map(str.encode))
-def test_odd_files_are_taken_or_refused(file: Path, apply: Apply, content: bytes):
+def test_odd_files_are_taken_or_refused(file: Path, content: bytes):
     file.write_bytes(content)
-    checked(file, apply)
+    checked(file)
 
 
 # Through the command
