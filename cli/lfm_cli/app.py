@@ -220,7 +220,7 @@ def _prepare() -> None:
     logging.getLogger("lfm_cli").setLevel(logging.INFO)
     if sys.stdin is None:
         # A closed stdin would give its number to the next file, which MLX takes for an error.
-        os.open(os.devnull, os.O_RDONLY)
+        sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115 - for good
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -15,7 +15,7 @@ def check_clipboard() -> None:
     """
     import pyperclip
 
-    if not pyperclip.is_available():
+    if not pyperclip.determine_clipboard()[0]:
         raise RequestError(
             "there is no clipboard here: pbcopy is part of macOS; on Linux install wl-clipboard "
             "or xclip"

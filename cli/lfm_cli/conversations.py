@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lfm2audio_mlx.errors import RequestError
+from lfm2audio_mlx.home import data_folder
 from lfm2audio_mlx.results import Exchange
 from lfm_cli.kept_sound import flac, packed, unflac, unpacked
-from lfm_convert import store
 
 if TYPE_CHECKING:
     import numpy as np
@@ -119,7 +119,7 @@ class Kept:
 
 def conversations_path() -> Path:
     """Where conversations are; there may be none yet."""
-    return store.models_folder().parent / "conversations.db"
+    return data_folder() / "conversations.db"
 
 
 def check_name(name: str) -> str:

@@ -66,7 +66,7 @@ class Journal:
         self._kept = True
 
     def _write(self, line: dict[str, Any]) -> None:
-        self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        self._file.write(json.dumps(line) + "\n")  # ASCII: no half of a character
         self._file.flush()
 
     def __exit__(

@@ -8,6 +8,7 @@ import typer
 
 import lfm2audio_mlx
 from lfm2audio_mlx.errors import ModelError, RequestError
+from lfm2audio_mlx.home import expanded
 from lfm_cli.terminal import confirm
 from lfm_convert import store
 from lfm_convert.catalogue import DEFAULT
@@ -43,7 +44,7 @@ def find_model(model: str) -> Path:
     Raises:
         ModelError: it is neither.
     """
-    folder = store.expanded(model)
+    folder = expanded(model)
     if model and folder.is_dir():
         return folder
     if model == store.EMBEDDED:

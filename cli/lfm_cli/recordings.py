@@ -1,5 +1,6 @@
 """Which recordings a command line means: files, folders and stdin."""
 
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -49,7 +50,7 @@ def _expanded(argument: str, recursive: bool) -> Iterator[Recording]:
     path = Path(argument)
     if argument == STDIN:
         yield Recording("stdin", sys.stdin.buffer.read(), Path("stdin"))
-    elif path.is_dir():
+    elif os.path.isdir(path):  # a name that no disk takes is none
         if not recursive:
             raise AudioError(f"{path}: is a folder; --recursive takes the sound files in it")
         found = False

@@ -172,7 +172,6 @@ def _sounds(
     sounds = backend.say(text, voice=voice, raw=raw, seed=seed)
     if rate or progress:
         from lfm2audio_mlx.text.sentences import sentences
-
         from lfm2audio_mlx.text.spoken import spoken
 
         pieces = sentences(text if raw else spoken(text))

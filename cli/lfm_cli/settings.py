@@ -4,25 +4,20 @@ A section is a command and a key is one of its long options, with the same meani
 also stand before all sections. What is given on the command line or in the environment wins.
 """
 
-import os
 import tomllib
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-import platformdirs
-
 from lfm2audio_mlx.errors import ConfigError
-from lfm_convert.store import expanded
+from lfm2audio_mlx.home import config_folder
 
 __all__ = ["config_path", "defaults", "read_settings"]
 
 
 def config_path() -> Path:
     """Where the file is; it may not exist."""
-    home = os.environ.get("LFM_HOME")
-    folder = expanded(home) if home else platformdirs.user_config_path("lfm2audio-mlx")
-    return folder / "config.toml"
+    return config_folder() / "config.toml"
 
 
 def read_settings(path: Path) -> dict[str, Any]:

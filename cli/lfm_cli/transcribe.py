@@ -84,7 +84,7 @@ def transcribe(
     Example: lfm transcribe talk.mp3 -f srt -o subtitles
     """
     from lfm2audio_mlx.text.cues import Layout
-    from lfm_cli.clipboard import copy_text
+    from lfm_cli.clipboard import check_clipboard, copy_text
     from lfm_cli.recordings import gather
     from lfm_cli.transcription import Job, transcribe_all
     from lfm_cli.transcripts import Outputs
@@ -96,6 +96,8 @@ def transcribe(
         output_dir = output_dir or watch or Path()
     if resume and output_dir is None:
         raise typer.BadParameter("--resume goes on writing files: it needs --output-dir")
+    if copy:
+        check_clipboard()
     layout = Layout(max_line_width, max_line_count)
     outputs = Outputs(output_dir, form, layout) if output_dir else None
     recordings, failed = gather(files or [], recursive)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lfm2audio_mlx.errors import CheckpointError, ConfigError, DownloadError, RequestError
+from lfm2audio_mlx.home import expanded
 from lfm2audio_mlx.manifest import Manifest, check_files, read_manifest
 from lfm_convert import store
 from lfm_convert.catalogue import CATALOGUE, entry_of
@@ -101,7 +102,7 @@ def _resolve(model: str) -> _Origin:
     """What the user means: the catalogue first, then a folder, then the hub."""
     if entry := CATALOGUE.get(model):
         return _Origin(model, None, entry.repository, entry.revision, entry.prompts)
-    folder = store.expanded(model)
+    folder = expanded(model)
     if model and folder.is_dir():
         return _Origin(folder.resolve().name.lower(), folder)
     match = _REPOSITORY.fullmatch(model)

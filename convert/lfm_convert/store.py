@@ -5,7 +5,6 @@ ours: locks, downloads, and models that are not finished.
 """
 
 import fcntl
-import os
 import re
 import shutil
 import tempfile
@@ -14,9 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import platformdirs
-
 from lfm2audio_mlx.errors import CheckpointError, LfmError, RequestError
+from lfm2audio_mlx.home import data_folder
 from lfm2audio_mlx.manifest import Manifest, check_files, read_manifest
 
 __all__ = [
@@ -58,9 +56,7 @@ class Installed:
 
 def models_folder() -> Path:
     """Where models live; it may not exist yet."""
-    home = os.environ.get("LFM_HOME")
-    place = expanded(home) if home else platformdirs.user_data_path("lfm2audio-mlx")
-    return place.absolute() / "models"
+    return data_folder() / "models"
 
 
 def originals_folder() -> Path:
@@ -145,18 +141,6 @@ def find(name: str) -> Path:
             f"no model '{name}' is installed: `lfm list` shows what is, `lfm pull` gets more"
         )
     return folder
-
-
-def expanded(path: str) -> Path:
-    """A path with its `~` resolved.
-
-    Raises:
-        RequestError: it names a user that there is not.
-    """
-    try:
-        return Path(path).expanduser()
-    except RuntimeError as error:
-        raise RequestError(f"{path}: {error}") from error
 
 
 def remove(name: str) -> None:

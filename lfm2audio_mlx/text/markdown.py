@@ -12,17 +12,13 @@ from markdown_it.token import Token
 
 __all__ = ["plain", "tidy"]
 
-PARSER = (
-    MarkdownIt("commonmark")
-    .enable(["table", "strikethrough"])
-    .disable(["code", "html_block"])
-)
+PARSER = MarkdownIt("commonmark").enable(["table", "strikethrough"]).disable(["code", "html_block"])
 
 # Markdown may hide markdown (an escaped star, `&amp;amp;`); nothing sane nests deeper than this.
 ROUNDS = 10
 
 # Without one of these, text is no markdown and needs no parser.
-MARKS = re.compile(r"[\\`*_\[\]<>&~|#]|^[ \t]*(?:[-+=\u2022\u2023\u25e6]|[0-9]+[.)])", re.MULTILINE)
+MARKS = re.compile(r"[\\`*_\[\]<>&~|#]|^[ \t]*(?:[-+=\u2022\u2023\u25e6]|[0-9]+[.)])", re.M)
 
 INVISIBLE = (
     0xAD,  # soft hyphen
@@ -40,47 +36,34 @@ CHARACTERS: dict[int, str | None] = {
     0x09: "\t",
 }
 
-EMOJI = r"[\u2600-\u27bf\u2b00-\u2bff\u231a\u231b\u23e9-\u23fa\U0001f000-\U0001faff]"
-EMOJI += r"[\u2600-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff\U000e0020-\U000e007f\u200d]*+"
+SIGNS = r"\u2600-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff"
+EMOJI = rf"[{SIGNS}\u231a\u231b\u23e9-\u23fa][{SIGNS}\U000e0020-\U000e007f\u200d]*+"
 
 # Done before the parser sees the text.
 PREPARED = [
-    (re.compile(r"^([ \t]*)[\u2022\u2023\u25e6](?=[ \t])", re.MULTILINE), r"\1-"),  # bullets
+    (re.compile(r"^([ \t]*)[\u2022\u2023\u25e6](?=[ \t])", re.M), r"\1-"),  # bullets
     (re.compile(r"(?<=[0-9])\*(?=[0-9])"), " \N{MULTIPLICATION SIGN} "),  # 2*3*4 is no emphasis
     (re.compile(r"\[\^[^\]\s]{1,40}\]:?"), ""),  # marks of footnotes
     # `[Alice]: hello` would define a link called Alice, and vanish.
-    (
-        re.compile(r"^( {0,3})\[(?=[^\]\n]+\]:(?![ \t]*(?:<|https?:|mailto:|[/#.])))", re.M),
-        r"\1\\[",
-    ),
+    (re.compile(r"^( {0,3})\[(?=[^\]\n]+\]:(?! *(?:<|https?:|mailto:|[/#.])))", re.M), r"\1\\["),
 ]
 UNSEEN = [("<!--", "-->"), ("<script", "</script>"), ("<style", "</style>")]
 
 # Tags that stand inside a word or beside it; any other one parts words.
-INLINE_TAGS = set(
-    [
-        "a",
-        "abbr",
-        "b",
-        "big",
-        "code",
-        "del",
-        "em",
-        "font",
-        "i",
-        "ins",
-        "kbd",
-        "mark",
-        "q",
-        "s",
-        "small",
-        "span",
-        "strong",
-    ]
-)
-INLINE_TAGS |= set(["strike", "sub", "sup", "tt", "u", "var", "wbr"])
+INLINE_TAGS = "a abbr b big code del em font i ins kbd mark q s small span strong sub sup tt u wbr"
 TAG = re.compile(r"</?([A-Za-z][\w-]*)[^<>]*>")
 TASK_BOX = re.compile(r"\[[ xX]\] ")
+
+# Of an address people say the host.
+HOST = r"(?!-)((?:[A-Za-z0-9-]{1,63}\.){0,8}[A-Za-z0-9-]{1,63})?"
+PATH = r"(?:[/?#](?:[!#-;=?-~]*[A-Za-z0-9/=&%~-])?)?"
+TOP_LEVELS = r"(?:com|org|net|edu|gov|io|ai|dev|app|co\.uk)"
+ADDRESSES = [
+    rf"(?<!\w)(?:(?:https?|ftp)://)+(?:www\.)*{HOST}(?::[0-9]{{1,5}})?{PATH}",
+    rf"(?<![\w@.-])(?:www\.)+{HOST}{PATH}",
+    rf"(?<![\w@.-])((?:[A-Za-z0-9-]{{1,63}}\.){{1,4}}{TOP_LEVELS})(?![\w-]|\.\w){PATH}",
+]
+EMAIL = r"(?<![\w.+-])([\w.+-]{1,64})@((?:[\w-]{1,63}\.){1,8}[A-Za-z]{2,24})(?!\w)"
 
 CLOSED = re.compile(
     r"[.!?:;,\u2026\u3001\u3002\uff01\uff0c\uff1a\uff1b\uff1f][\"')\]\u2019\u201d\u300d\u300f]*$"
@@ -97,7 +80,7 @@ def plain(text: str) -> str:
     """
     text = _clean(text)
     for _ in range(ROUNDS):
-        read = tidy(_clean(_read(text)) if MARKS.search(text) else text)
+        read = tidy(_addresses(_clean(_read(text)) if MARKS.search(text) else text))
         if read == text:
             break
         text = read
@@ -116,6 +99,18 @@ def _clean(text: str) -> str:
     text = text.replace("\r\n", "\n").replace("\r", "\n").translate(CHARACTERS)
     text = re.sub(rf"(?<=\w){EMOJI}(?=\w)", " ", text)
     return re.sub(rf" ?{EMOJI}(?!\w)|{EMOJI}", "", text)
+
+
+def _addresses(text: str) -> str:
+    text = re.sub(EMAIL, _email, text)
+    for pattern in ADDRESSES:
+        text = re.sub(pattern, lambda address: (address[1] or "").replace(".", " dot "), text)
+    return text
+
+
+def _email(match: re.Match[str]) -> str:
+    name = match[1].replace("_", " underscore ").replace("+", " plus ")
+    return f"{name} at {match[2]}".replace(".", " dot ")
 
 
 def _read(text: str) -> str:
@@ -202,7 +197,7 @@ def _words(tokens: Iterable[Token]) -> str:
             parts.append(_words(token.children or ()))
         elif token.type == "html_inline":
             tag = TAG.match(token.content)
-            parts.append("" if tag and tag[1].lower() in INLINE_TAGS else " ")
+            parts.append("" if tag and tag[1].lower() in INLINE_TAGS.split() else " ")
         elif token.type == "code_inline":
             parts.append(TAG.sub(r"\1", token.content))  # `<div>`, else taken for a tag
         else:

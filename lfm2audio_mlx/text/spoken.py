@@ -12,7 +12,7 @@ beside another year, alone in brackets, before 's, and at a line's start before 
 # (num2words has no types.)
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from itertools import groupby
 
@@ -31,9 +31,10 @@ def _table(text: str) -> dict[str, str]:
 
 # These stand before something, so the full stop ends a sentence only where the text ends.
 BEFORE = _table(
-    "Mr Mister, Mrs Missus, Ms Ms, Dr Doctor, Prof Professor, Rev Reverend, Mt Mount, Lt Lieutenant,"
-    "Capt Captain, Sgt Sergeant, Gov Governor, Sen Senator, approx approximately,"
-    "Approx Approximately, e.g for example, E.g For example, i.e that is, I.e That is, vs versus"
+    "Mr Mister, Mrs Missus, Ms Ms, Dr Doctor, Prof Professor, Rev Reverend, Mt Mount,"
+    "Lt Lieutenant, Capt Captain, Sgt Sergeant, Gov Governor, Sen Senator,"
+    "approx approximately, Approx Approximately, e.g for example, E.g For example,"
+    "i.e that is, I.e That is, vs versus"
 )
 # These may end a sentence; a capital letter after them shows that they do.
 AFTER = _table(
@@ -47,8 +48,8 @@ NUMBERED = _table(
 OPENERS = "A After An And As At But He His I If In It My She So The Then There They This We When"
 
 MONTHS = "January February March April May June July August September October November December"
-MONTH_NAMES = {month[:3]: month for month in MONTHS.split()} | {"Sept": "September"}
-MONTH_NAMES |= {month: month for month in MONTHS.split()}
+MONTH_NAMES = {name: month for month in MONTHS.split() for name in (month, month[:3])}
+MONTH_NAMES["Sept"] = "September"
 DAY_NAMES = _table(
     "Mon Monday, Tue Tuesday, Tues Tuesday, Wed Wednesday, Thu Thursday, Thur Thursday,"
     "Thurs Thursday, Fri Friday, Sat Saturday, Sun Sunday"
@@ -178,14 +179,6 @@ def _telephone(match: re.Match[str]) -> str:
     return plus + ", ".join(_digits(group) for group in re.findall("[0-9]+", match[0]))
 
 
-def _numbered(match: re.Match[str]) -> str:
-    return NUMBERED[match[1]] + " "
-
-
-def _glyph(match: re.Match[str]) -> str:
-    return match[1] + " " * bool(match[1]) + FRACTIONS[match[2]]
-
-
 def _slashed(match: re.Match[str]) -> str:
     first, second, year = match[0].split("/")
     return f"{_number(first)} slash {_number(second)} slash {_year(year)}"
@@ -205,10 +198,6 @@ def _fraction(match: re.Match[str]) -> str:
 
 
 # Dates and times
-
-
-def _day(match: re.Match[str]) -> str:
-    return DAY_NAMES[match[1]]
 
 
 def _month(match: re.Match[str]) -> str:
@@ -307,31 +296,6 @@ def _after(match: re.Match[str]) -> str:
     return AFTER[match[1]] + _stop(match)
 
 
-def _host(match: re.Match[str]) -> str:
-    return (match[1] or "").replace(".", " dot ")
-
-
-def _famous(match: re.Match[str]) -> str:
-    return FAMOUS[match[0]]
-
-
-def _operator(match: re.Match[str]) -> str:
-    return OPERATORS[match[0]]
-
-
-def _less(match: re.Match[str]) -> str:
-    return match[1] + " " * bool(match[1]) + "less than "
-
-
-def _and(match: re.Match[str]) -> str:
-    return match[1] + " " * bool(match[1]) + "and" + " " * bool(match[2])
-
-
-def _email(match: re.Match[str]) -> str:
-    name = match[1].replace("_", " underscore ").replace("+", " plus ")
-    return f"{name} at {match[2]}".replace(".", " dot ")
-
-
 # The rules. Every repetition is bounded or starts at one place only, which keeps them linear.
 
 
@@ -339,33 +303,32 @@ def _any(names: Iterable[str]) -> str:
     return "|".join(sorted(map(re.escape, names), key=len, reverse=True))
 
 
+def _entry(table: Mapping[str, str], shape: str = "{}") -> Callable[[re.Match[str]], str]:
+    return lambda match: shape.format(table[match[1]])
+
+
 # Grouped by commas or not, with decimals or not.
 NUMBER = r"(?:[0-9]{1,3}(?:,[0-9]{3}){1,5}(?![0-9])|[0-9]{1,18})(?:\.[0-9]{1,30})?"
 YEAR = r"(?:1[1-9]|20)[0-9]{2}(?!\w|[.,][0-9])"
 NO_HEART = r"(?!(?<=<)3(?!\w|[.,][0-9]))"  # <3
+DAY = _any(DAY_NAMES)
 MONTH = rf"(?:{_any(MONTH_NAMES)})(?!\w)"
+GLYPHS = "".join(FRACTIONS)
 NTH = r"(?i:st|nd|rd|th)"
 SIGN = f"[{''.join(MONEY)}]"
-SCALE = rf"(?:[ \n-]?(?P<scale>[mbtr]+illion|thousand|(?<=[0-9])(?:{_any(SCALES)})))?"
+SCALE = rf"(?:[ \n-]?(?P<scale>thousand|million|billion|trillion|(?<=[0-9])(?:{_any(SCALES)})))?"
 UNIT = rf"({_any(UNITS)})(?!\w)(?:\.(?= [a-z0-9]))?"  # a full stop only inside a sentence
 HALF = r" ?(?P<half>[AaPp])(?P<inner>\.)?[Mm](?(inner)(?P<stop>\.?))(?!\w)"
-HOST = r"(?!-)((?:[A-Za-z0-9-]{1,63}\.){0,8}[A-Za-z0-9-]{1,63})?"
-PATH = r"(?:[/?#](?:[!#-;=?-~]*[A-Za-z0-9/=&%~-])?)?"
-TOP_LEVELS = r"(?:com|org|net|edu|gov|io|ai|dev|app|co\.uk)"
+LESS = rf"<(?!3(?!\w|[.,][0-9]))(?=[-+~#\u2212]*{SIGN}?[0-9])"
 SPANS = "day|week|month|year|hour|minute|second|night|person"
 
 Say = str | Callable[[re.Match[str]], str]
 PATTERNS: list[tuple[str, Say]] = [
-    (rf"([0-9]?)([{''.join(FRACTIONS)}])", _glyph),
-    # addresses
-    (rf"(?<!\w)(?:(?:https?|ftp)://)+(?:www\.)*{HOST}(?::[0-9]{{1,5}})?{PATH}", _host),
-    (r"(?<![\w.+-])([\w.+-]{1,64})@((?:[\w-]{1,63}\.){1,8}[A-Za-z]{2,24})(?!\w)", _email),
-    (rf"(?<![\w@.-])(?:www\.)+{HOST}{PATH}", _host),
-    (rf"(?<![\w@.-])((?:[A-Za-z0-9-]{{1,63}}\.){{1,4}}{TOP_LEVELS})(?![\w-]|\.\w){PATH}", _host),
-    (rf"(?<=\S)\.(?={TOP_LEVELS}(?![\w-]))", " dot "),
     # digits that the rules for numbers would take for something else
+    (rf"(?<=[0-9])(?=[{GLYPHS}])", " "),
+    (rf"([{GLYPHS}])", _entry(FRACTIONS)),
     (r"(?<![\w.])\.(?=[0-9])", "0."),
-    (rf"(?<![\w/])(?:{_any(FAMOUS)})(?![\w/])", _famous),
+    (rf"(?<![\w/])({_any(FAMOUS)})(?![\w/])", _entry(FAMOUS)),
     (
         r"(?<![\w-])([12][0-9]{3})-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])(?![\w-])",
         _iso_date,
@@ -386,23 +349,22 @@ PATTERNS: list[tuple[str, Say]] = [
         _range,
     ),
     (r"(?<=[0-9])\^(?=-?[0-9])", " to the power of "),
-    (r"(?<=\S )[+=@\xd7\xf7\u2212](?= \S)|(?<=[0-9] )[x*](?= [0-9])", _operator),
-    (rf"(?<=[0-9])(?:[+=*\xd7\xf7]|(?<!\b0)x)(?=-?{SIGN}?[0-9])", lambda m: f" {_operator(m)} "),
-    (r"(?<=[0-9])[+x](?!\w)", lambda m: f" {_operator(m)}"),
-    (rf"(\w?)<(?!3(?!\w|[.,][0-9]))(?=[-+~#\u2212]*{SIGN}?[0-9])", _less),
+    (r"(?<=\S )([+=@\xd7\xf7\u2212]|(?<=[0-9] )[x*](?= [0-9]))(?= \S)", _entry(OPERATORS)),
+    (rf"(?<=[0-9])([+=*\xd7\xf7]|(?<!\b0)x)(?=-?{SIGN}?[0-9])", _entry(OPERATORS, " {} ")),
+    (r"(?<=[0-9])([+x])(?!\w)", _entry(OPERATORS, " {}")),
+    (rf"(?<=\w)(?={LESS})", " "),
+    (LESS, "less than "),
     (rf"(?<!\S)\+(?={SIGN}?[0-9])", "plus "),
     (rf"(?<![\w)\]%.,-])[-\u2212](?={SIGN}?[0-9])", "minus "),
     (r"(?<!\w)v(?=[0-9]{1,6}(?:\.[0-9]{1,6})*(?!\w))", "version "),
     (r"(?<![\w.])[0-9]{1,6}(?:\.[0-9]{1,6}){2,}(?!\w)", _version),
     (rf"(?<![\w~])~(?={SIGN}?[0-9])", "about "),
     (rf"(?<=[0-9])/(?=(?:{SPANS})(?!\w))", " per "),
-    (rf"(?<!\w)({_any(NUMBERED)})\.[ \n]?(?=[0-9])", _numbered),
+    (rf"(?<!\w)({_any(NUMBERED)})\.[ \n]?(?=[0-9])", _entry(NUMBERED, "{} ")),
     (r"(?<!\w)#(?=[0-9]{1,9}(?!\w))", "number "),
     # dates and times
-    (
-        rf"(?<!\w)({_any(DAY_NAMES)})(?:\.(?=,?[ \n](?:[0-9]|at |{MONTH}))|(?=, (?:[0-9]|{MONTH})))",
-        _day,
-    ),
+    (rf"(?<!\w)({DAY})\.(?=,?[ \n](?:[0-9]|at |{MONTH}))", _entry(DAY_NAMES)),
+    (rf"(?<!\w)({DAY})(?=, (?:[0-9]|{MONTH}))", _entry(DAY_NAMES)),
     (
         rf"(?<![\w.,:/])([Tt]he )?([0-9]{{1,2}}) ({MONTH})(\.?)(?![ \n][0-9]{{1,2}}(?!\w))",
         _day_first,
@@ -449,6 +411,8 @@ PATTERNS: list[tuple[str, Say]] = [
     (rf"(?<![\w./])({_any(AFTER)})\.(?![\w.])", _after),
     (r"(?<![\w./])vs(?![\w/]|\.\w)", "versus"),
     (r"(?<![\w./])etc(?![\w/]|\.\w)", "et cetera"),
-    (r"([\w<]?)&+(?=(\w?))", _and),
+    (r"(?<=[\w<])(?=&)", " "),
+    (r"(?<!&)&++(?=\w)", "and "),
+    (r"&+", "and"),
 ]
 RULES = [(re.compile(pattern), say) for pattern, say in PATTERNS]
