@@ -59,6 +59,7 @@ class Engine:
 
     def __init__(self, checkpoint: Checkpoint, tokenizer: Tokenizer, name: str = ""):
         self.name = name
+        """What the model is called: by itself, its folder."""
         self.config, self.model, self.codec = checkpoint.config, checkpoint.model, checkpoint.codec
         self.tokenizer = tokenizer
         self.context = min(CONTEXT_LENGTH, self.config.max_position_embeddings)
@@ -77,7 +78,7 @@ class Engine:
             CheckpointError: a weight file or the tokenizer is.
         """
         folder = Path(folder)
-        return cls(load(folder, dtype, digests), Tokenizer(folder), folder.resolve().name)
+        return cls(load(folder, dtype, digests), Tokenizer(folder), str(folder.resolve()))
 
     @property
     def dtype(self) -> mx.Dtype:
@@ -245,6 +246,8 @@ class Engine:
         `sequential` mode answers in words, or speaks once asked to.
         """
         key = _key(seed)
+        for _ in history:  # each answer draws from a key of its own
+            key, _ = mx.random.split(key)
 
         def answer(cursor: Cursor, max_tokens: int) -> Generator[Event, None, None]:
             nonlocal key

@@ -1,5 +1,6 @@
 """`lfm ask`: a free question about a recording, answered in words."""
 
+import logging
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +12,8 @@ from lfm_cli.model import ModelOption
 from lfm_cli.terminal import JsonOption, emit, printable
 
 __all__ = ["ask"]
+
+log = logging.getLogger(__name__)
 
 
 def ask(
@@ -31,6 +34,8 @@ def ask(
     from lfm2audio_mlx.audio.files import probe
     from lfm2audio_mlx.results import EndOfTurn, Words
 
+    if not question.strip():
+        raise typer.BadParameter("the question is empty")
     probe(file)
     backend = open_backend(model)
     text, complete = "", True
@@ -43,6 +48,10 @@ def ask(
             complete = item.reason == "end"
     if not text.strip():
         raise RequestError("the model gave no answer; is the question of a kind that it knows?")
+    if not as_json:
+        print()
+    if not complete:
+        log.warning("the answer was cut off at its limit")
     if as_json:
         emit(
             "answer",
@@ -53,5 +62,3 @@ def ask(
             file=None,
             seconds=0.0,
         )
-    else:
-        print()

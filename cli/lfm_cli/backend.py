@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from lfm2audio_mlx.errors import CheckpointError, ConfigError, ModelError
-from lfm_cli.model import choose_model
+from lfm_cli.model import choose_model, model_name
 
 if TYPE_CHECKING:
     from lfm2audio_mlx.audio.files import AudioSource
@@ -77,6 +77,8 @@ def open_backend(model: str | None) -> Backend:
     from lfm2audio_mlx.engine import Engine
 
     try:
-        return Engine.load(folder)
+        engine = Engine.load(folder)
     except (ConfigError, CheckpointError) as error:
         raise ModelError(str(error)) from error
+    engine.name = model_name(folder)
+    return engine

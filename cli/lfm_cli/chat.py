@@ -54,9 +54,9 @@ def chat(
     from lfm_cli import conversations
     from lfm_cli.session import Session, as_part
 
-    if save and resume:
+    if save is not None and resume is not None:
         raise typer.BadParameter("--resume goes on keeping under the same name; --save is for new")
-    if resume and system:
+    if resume is not None and system:
         raise typer.BadParameter("a conversation that is resumed has its system prompt already")
     if (output or as_json) and once is None:
         raise typer.BadParameter("-o and --json are for one answer: --once QUESTION")
@@ -65,14 +65,16 @@ def chat(
 
         check_output(output)
     question = (as_part(once) or once) if once is not None else None
-    if question == "":
+    if isinstance(question, str) and not question.strip():
         raise RequestError("there is nothing to answer: the question is empty")
     voice = not no_audio and not (as_json and output is None)
-    backend = open_backend(conversations.find(resume).model if resume and not model else model)
+    if resume is not None and model is None:
+        model = conversations.find(resume).model
+    backend = open_backend(model)
     session = Session(backend, system, seed, voice, output, quiet=as_json)
-    if resume:
+    if resume is not None:
         session.resume(resume)
-    elif save:
+    elif save is not None:
         session.save(save)
     if question is None:
         from lfm_cli.repl import converse

@@ -1,6 +1,8 @@
 """The clipboard, by whatever the system has for it (`pyperclip`: pbcopy, wl-copy, xclip)."""
 
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
+# pyright: reportUnnecessaryComparison=false
+# (pyperclip has no types.)
 
 from lfm2audio_mlx.errors import RequestError
 

@@ -34,6 +34,7 @@ __all__ = [
     "Saved",
     "append",
     "check_name",
+    "check_new",
     "conversations_path",
     "create",
     "find",
@@ -157,6 +158,16 @@ def find(name: str) -> Saved:
         return _found(db, name)[1]
 
 
+def check_new(name: str) -> None:
+    """Refuse what `create` would.
+
+    Raises:
+        RequestError: it cannot be a name, there is one of that name, or the file cannot be used.
+    """
+    with _database() as db:
+        _refuse_known(db, check_name(name))
+
+
 def create(name: str, model: str, system: str) -> None:
     """Begin to keep a conversation.
 
@@ -166,8 +177,7 @@ def create(name: str, model: str, system: str) -> None:
     check_name(name)
     _make(conversations_path())
     with _database() as db, _change(db):
-        if db.execute("SELECT 1 FROM conversations WHERE name = ?", (name,)).fetchall():
-            raise RequestError(f"a conversation '{name}' is kept already; --resume goes on with it")
+        _refuse_known(db, name)
         now = _now()
         db.execute(
             "INSERT INTO conversations (name, model, system, created, changed) "
@@ -341,6 +351,11 @@ def _conversations(db: sqlite3.Connection, name: str | None = None) -> list[tupl
         {"name": name},
     ).fetchall()
     return [(number, Saved(*values)) for number, *values in rows]
+
+
+def _refuse_known(db: sqlite3.Connection, name: str) -> None:
+    if _conversations(db, name):
+        raise RequestError(f"a conversation '{name}' is kept already; --resume goes on with it")
 
 
 def _found(db: sqlite3.Connection, name: str) -> tuple[int, Saved]:

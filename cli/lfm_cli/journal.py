@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lfm2audio_mlx.errors import RequestError
+from lfm2audio_mlx.errors import AudioError, RequestError
 from lfm2audio_mlx.results import Span
 
 if TYPE_CHECKING:
@@ -21,8 +21,15 @@ __all__ = ["Journal", "identity"]
 
 
 def identity(source: Path, model: str | None, prompt: str | None) -> dict[str, Any]:
-    """What must be the same for finished spans to count."""
-    state = source.stat()
+    """What must be the same for finished spans to count.
+
+    Raises:
+        AudioError: the recording is not there any more.
+    """
+    try:
+        state = source.stat()
+    except OSError as error:
+        raise AudioError(f"{source}: cannot be read: {error.strerror}") from error
     return {
         "journal": 1,
         "size": state.st_size,

@@ -13,7 +13,7 @@ from lfm_cli.terminal import confirm
 from lfm_convert import store
 from lfm_convert.catalogue import DEFAULT
 
-__all__ = ["EMBEDDED", "ModelOption", "choose_model", "find_model", "preferred"]
+__all__ = ["EMBEDDED", "ModelOption", "choose_model", "find_model", "model_name", "preferred"]
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +71,14 @@ def choose_model(model: str | None) -> Path:
     if folder == EMBEDDED:
         log.info(NOTE)
     return folder
+
+
+def model_name(folder: Path) -> str:
+    """What finds this model again: its name if it has one, else its folder."""
+    if folder == EMBEDDED:
+        return store.EMBEDDED
+    folder = folder.resolve()
+    return folder.name if folder.parent == store.models_folder().resolve() else str(folder)
 
 
 def preferred() -> Path | None:

@@ -102,8 +102,12 @@ def _step(session: Session, line: str, attached: list[Part], interactive: bool) 
 
 
 def _ask(session: Session, parts: list[Part], attached: list[Part]) -> None:
-    answer = session.ask(parts)
-    attached.clear()
+    before = session.asked
+    try:
+        answer = session.ask(parts)
+    finally:
+        if session.asked > before:
+            attached.clear()
     if not answer.text.strip() and answer.sound is None:
         raise RequestError("the model gave no answer; is the question of a kind that it knows?")
     if not answer.complete:

@@ -25,6 +25,8 @@ __all__ = ["say"]
 log = logging.getLogger(__name__)
 
 LIST = "?"
+NO_TEXT = "is no text in UTF-8"
+NOTHING = "the model spoke nothing; is the text of a kind that it knows?"
 
 
 def say(
@@ -101,15 +103,21 @@ def say(
     from lfm_cli.sound import sound_sink
 
     seconds = 0.0
-    with sound_sink(output, backend.sample_rate, device) as play:
+    instead = "-a '?' lists what there is, -o FILE keeps the sound"
+    with sound_sink(output, backend.sample_rate, device, instead=instead) as play:
         for each in texts:
-            spoken = 0
-            for sound in _sounds(backend, each, voice, raw, seed, rate, progress):
-                play(sound.samples)
-                spoken += len(sound.samples)
-            if not spoken:
-                raise RequestError("the model spoke nothing; is the text of a kind that it knows?")
-            seconds += spoken / backend.sample_rate
+            try:
+                spoken = 0
+                for sound in _sounds(backend, each, voice, raw, seed, rate, progress):
+                    play(sound.samples)
+                    spoken += len(sound.samples)
+                if not spoken:
+                    raise RequestError(NOTHING)
+                seconds += spoken / backend.sample_rate
+            except RequestError as error:
+                if not interactive:
+                    raise
+                log.error("%s", error)
     if as_json:
         emit(
             "speech",
@@ -135,14 +143,17 @@ def _text(words: list[str], file: str | None) -> str:
     if file in (None, "-"):
         if not words and file is None and sys.stdin.isatty():
             raise typer.BadParameter("what should be said? TEXT, -f FILE, - for stdin, or -i")
-        return sys.stdin.read()
+        try:
+            return sys.stdin.read()
+        except ValueError as error:
+            raise RequestError(f"stdin: {NO_TEXT}") from error
     assert file is not None
     try:
         return Path(file).read_text("utf-8-sig")
     except OSError as error:
         raise RequestError(f"{file}: cannot be read: {error.strerror}") from error
     except ValueError as error:
-        raise RequestError(f"{file}: is no text file in UTF-8") from error
+        raise RequestError(f"{file}: {NO_TEXT}") from error
 
 
 def _lines() -> Iterator[str]:
@@ -155,6 +166,8 @@ def _lines() -> Iterator[str]:
             if prompt:
                 print()
             return
+        except ValueError as error:
+            raise RequestError(f"stdin: {NO_TEXT}") from error
         if line.strip():
             yield line
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import logging
+import os
+import shlex
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lfm2audio_mlx.errors import AudioError, LfmError, RequestError
+from lfm2audio_mlx.errors import AudioError, RequestError
 from lfm2audio_mlx.results import Sound, Words
 from lfm_cli.terminal import printable
 
@@ -22,23 +23,34 @@ if TYPE_CHECKING:
 
 __all__ = ["Answer", "Session", "as_part", "heard"]
 
-log = logging.getLogger(__name__)
-
 LISTENING_RATE = 16_000
 """Hz; what the model hears at, so that a kept question is what it heard."""
+SHORTEST_SECONDS = 0.025
+"""A window of the model's features."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Answer:
-    """An answer as it came: its words, its sound if there was any, and whether it is whole."""
+    """An answer as it comes: its words, its sound [n] in pieces, and whether it is whole."""
 
-    text: str
-    sound: tuple[np.ndarray, int] | None
-    complete: bool
+    sample_rate: int
+    words: list[str] = field(default_factory=list[str])
+    pieces: list[np.ndarray] = field(default_factory=list["np.ndarray"])
+    complete: bool = False
+
+    @property
+    def text(self) -> str:
+        return "".join(self.words)
+
+    @property
+    def sound(self) -> tuple[np.ndarray, int] | None:
+        import numpy as np
+
+        return (np.concatenate(self.pieces), self.sample_rate) if self.pieces else None
 
     @property
     def seconds(self) -> float:
-        return len(self.sound[0]) / self.sound[1] if self.sound else 0.0
+        return sum(map(len, self.pieces)) / self.sample_rate
 
 
 class Session:
@@ -55,29 +67,34 @@ class Session:
         quiet: bool = False,
     ):
         self.backend, self.voice, self.output = backend, voice, output
-        self.name: str | None = None
         self._system, self._seed, self._quiet = system, seed, quiet
-        self._answers: list[Answer] = []
-        self._chat = backend.chat(system=system, seed=seed)
+        self.reset()
 
     def reset(self) -> None:
         """Begin anew, and keep nothing of what comes."""
-        self.name = None
-        self._answers = []
+        self.name: str | None = None
+        self._answers: list[Answer] = []
+        self._kept: int | None = None
+        """How many of them are kept; None before the conversation has a place among the kept."""
         self._chat = self.backend.chat(system=self._system, seed=self._seed)
 
+    @property
+    def asked(self) -> int:
+        """How many questions the conversation has."""
+        return len(self._chat.exchanges)
+
     def save(self, name: str) -> None:
-        """Keep the conversation from its beginning, and what comes as it comes.
+        """Keep the conversation from its beginning, and what comes as it comes. The name is taken
+        with the first exchange.
 
         Raises:
-            RequestError: there is one of that name.
+            RequestError: it cannot be a name, or there is one of that name.
         """
         from lfm_cli import conversations
 
-        conversations.create(name, self.backend.name, self._system or "")
-        self.name = name
-        for number in range(len(self._answers)):
-            self._keep(number)
+        conversations.check_new(name)
+        self.name, self._kept = name, None
+        self._keep()
 
     def resume(self, name: str) -> None:
         """Go on with a conversation that was kept.
@@ -96,54 +113,46 @@ class Session:
         self._system = saved.system or None
         history = [entry.exchange for entry in kept]
         self._chat = self.backend.chat(system=self._system, history=history, seed=self._seed)
-        self._answers = [Answer(entry.text, entry.sound, True) for entry in kept]
-        self.name = name
+        self._answers = [
+            Answer(self.backend.sample_rate, [entry.text], [entry.sound[0]] if entry.sound else [])
+            for entry in kept
+        ]
+        self.name, self._kept = name, len(kept)
 
     def ask(self, parts: Sequence[Part]) -> Answer:
         """Ask, and give the answer as it comes: words on stdout, sound where it should go.
-        ctrl-C ends the answer, not the conversation.
+        ctrl-C ends the answer, not the conversation: what came of it is what the model remembers,
+        and so much is kept.
 
         Raises:
             RequestError, AudioError, ContextError: the question cannot be asked.
             KeyboardInterrupt: after the answer was ended, kept and printed.
         """
-        words: list[str] = []
-        pieces: list[np.ndarray] = []
-        complete, failure = False, None
+        before = self.asked
         try:
             with self._sink() as play:
                 for item in self._chat.reply(*parts):
+                    answer = self._answer()
                     if isinstance(item, Words):
-                        words.append(item.text)
+                        answer.words.append(item.text)
                         self._print(item.text)
                     elif isinstance(item, Sound):
-                        pieces.append(item.samples)
+                        answer.pieces.append(item.samples)
                         if play:
                             play(item.samples)
                     else:
-                        complete = item.reason == "end"
-        except (KeyboardInterrupt, SystemExit, LfmError) as error:
-            if len(self._chat.exchanges) == len(self._answers):
-                raise  # the question was not even asked
-            failure = error
-        answer = self._finish(words, pieces, complete)
-        if failure:
-            raise failure
-        return answer
+                        answer.complete = item.reason == "end"
+            return self._answer()
+        finally:
+            if self.asked > before:
+                self._print("\n" if self._answer().text.strip() else "")
+                self._keep()
 
-    def _finish(self, words: list[str], pieces: list[np.ndarray], complete: bool) -> Answer:
-        """What came of an answer is what the model remembers, so that much is kept."""
-        import numpy as np
-
-        text = "".join(words)
-        if text.strip():
-            self._print("\n")
-        sound = (np.concatenate(pieces), self.backend.sample_rate) if pieces else None
-        answer = Answer(text, sound, complete)
-        self._answers.append(answer)
-        if self.name:
-            self._keep(len(self._answers) - 1)
-        return answer
+    def _answer(self) -> Answer:
+        """The answer to the last question; each question has one, whatever happened."""
+        while len(self._answers) < self.asked:
+            self._answers.append(Answer(self.backend.sample_rate))
+        return self._answers[-1]
 
     def _print(self, text: str) -> None:
         if not self._quiet:
@@ -154,15 +163,24 @@ class Session:
 
         if self.output is None and not self.voice:
             return nullcontext(None)
-        return sound_sink(self.output, self.backend.sample_rate)
+        instead = "--no-audio does without"
+        return sound_sink(self.output, self.backend.sample_rate, instead=instead)
 
-    def _keep(self, number: int) -> None:
+    def _keep(self) -> None:
+        """Keep what is not kept yet, if the conversation is to be kept."""
+        if self.name is None or not self._answers:
+            return
         from lfm_cli import conversations
 
-        assert self.name is not None
-        answer = self._answers[number]
-        exchange = self._chat.exchanges[number]
-        conversations.append(self.name, conversations.Kept(exchange, answer.text, answer.sound))
+        if self._kept is None:
+            conversations.create(self.name, self.backend.name, self._system or "")
+            self._kept = 0
+        exchanges = self._chat.exchanges
+        while self._kept < len(self._answers):
+            answer = self._answers[self._kept]
+            kept = conversations.Kept(exchanges[self._kept], answer.text, answer.sound)
+            conversations.append(self.name, kept)
+            self._kept += 1
 
 
 def as_part(word: str) -> Part | None:
@@ -171,26 +189,35 @@ def as_part(word: str) -> Part | None:
     Raises:
         AudioError: it looks like a sound file's name, but there is none or it cannot be read.
     """
-    from lfm2audio_mlx.audio.files import SUFFIXES, probe
+    from lfm2audio_mlx.audio.files import SUFFIXES
 
-    path = Path(word)
-    if path.suffix.lower() not in SUFFIXES and not (len(word) < 256 and path.is_file()):
-        return None
-    try:
-        probe(path)
-    except AudioError:
-        if " " in word and not path.exists():
-            return None
-        raise
-    return heard(path)
+    for name in _unquoted(word):
+        if os.path.isfile(name):
+            return heard(Path(name))
+    if Path(word).suffix.lower() in SUFFIXES and " " not in word:
+        return heard(Path(os.path.expanduser(word)))  # which says that there is none
+    return None
+
+
+def _unquoted(word: str) -> list[str]:
+    """A name as it is, and as a terminal writes that of a file which is dropped on it."""
+    names = [word]
+    with suppress(ValueError):
+        names += parts if len(parts := shlex.split(word)) == 1 else []
+    return [os.path.expanduser(name) for name in names]
 
 
 def heard(path: Path) -> Part:
     """A recording as samples, so that it can be kept.
 
     Raises:
-        AudioError: it cannot be read.
+        AudioError: it cannot be read, or is too short for the model.
     """
     from lfm2audio_mlx.audio.files import read_audio
 
-    return read_audio(path, LISTENING_RATE), LISTENING_RATE
+    samples = read_audio(path, LISTENING_RATE)
+    if len(samples) < SHORTEST_SECONDS * LISTENING_RATE:
+        raise AudioError(
+            f"{path}: {len(samples) / LISTENING_RATE:.3f} s of sound, too short to hear"
+        )
+    return samples, LISTENING_RATE

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Generator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,39 +26,36 @@ AHEAD_SECONDS = 60.0
 
 
 def sound_sink(
-    output: Path | None, sample_rate: int, device: str | None = None
+    output: Path | None, sample_rate: int, device: str | None = None, *, instead: str
 ) -> AbstractContextManager[Play]:
     """A function that takes mono samples [n] as they come; it ends when the context does.
 
-    An interruption ends a file with what was made so far, and stops a loudspeaker at once.
+    An interruption ends a file with what was made so far, and stops a loudspeaker at once. Without
+    any sound there is no file. `instead` is what to do where there is no loudspeaker.
 
     Raises:
         AudioError: the file cannot be written, or there is no loudspeaker.
     """
-    return _file(output, sample_rate) if output else loudspeaker(sample_rate, device)
+    return _file(output, sample_rate) if output else loudspeaker(sample_rate, device, instead)
 
 
 @contextmanager
 def _file(output: Path, sample_rate: int) -> Generator[Play]:
     from lfm2audio_mlx.audio.files import writing
 
-    interruption: BaseException | None = None
-    with writing(output, sample_rate) as write:
-        started = False
+    with ExitStack() as stack:
+        write: Play | None = None
 
         def play(samples: np.ndarray) -> None:
-            nonlocal started
-            started = True
+            nonlocal write
+            write = write or stack.enter_context(writing(output, sample_rate))
             write(samples)
 
         try:
             yield play
-        except (KeyboardInterrupt, SystemExit) as error:
-            if not started:
-                raise
-            interruption = error
-    if interruption:
-        raise interruption
+        except (KeyboardInterrupt, SystemExit):
+            stack.close()  # what was made so far is a whole file
+            raise
 
 
 def library() -> Any:
@@ -100,7 +97,7 @@ def as_device(wish: str | None) -> int | str | None:
 
 
 @contextmanager
-def loudspeaker(sample_rate: int, device: str | None = None) -> Generator[Play]:
+def loudspeaker(sample_rate: int, device: str | None, instead: str) -> Generator[Play]:
     """Plays what it is given; see `sound_sink`.
 
     Raises:
@@ -126,9 +123,7 @@ def loudspeaker(sample_rate: int, device: str | None = None) -> Generator[Play]:
             speaker.finish()
     except (sound.PortAudioError, ValueError) as error:
         what = f"no loudspeaker '{device}'" if device else "no loudspeaker"
-        raise AudioError(
-            f"{what} ({error}); -a '?' lists them, -o FILE keeps the sound instead"
-        ) from error
+        raise AudioError(f"{what} ({error}); {instead}") from error
 
 
 class _Speaker:

@@ -78,7 +78,10 @@ def confirm(question: str) -> bool:
     """Ask on the terminal; no, if nobody is there to answer."""
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return False
-    return typer.confirm(question, err=True)
+    try:
+        return typer.confirm(question, err=True)
+    except typer.Abort:  # ctrl-C, or ctrl-D
+        raise KeyboardInterrupt from None
 
 
 def shows_progress() -> bool:

@@ -72,9 +72,11 @@ def close_turn(tokenizer: Tokenizer) -> TextIds:
 
 
 def turn(tokenizer: Tokenizer, role: Role, parts: Iterable[str | AudioClip]) -> list[Segment]:
-    """A whole turn of texts and clips."""
+    """A whole turn of texts and clips; empty texts are none."""
     said: list[Segment] = [
-        TextIds(tokenizer.encode(part)) if isinstance(part, str) else part for part in parts
+        TextIds(tokenizer.encode(part)) if isinstance(part, str) else part
+        for part in parts
+        if part != ""
     ]
     return [open_turn(tokenizer, role), *said, close_turn(tokenizer)]
 

@@ -310,7 +310,7 @@ def _entry(table: Mapping[str, str], shape: str = "{}") -> Callable[[re.Match[st
 # Grouped by commas or not, with decimals or not.
 NUMBER = r"(?:[0-9]{1,3}(?:,[0-9]{3}){1,5}(?![0-9])|[0-9]{1,18})(?:\.[0-9]{1,30})?"
 YEAR = r"(?:1[1-9]|20)[0-9]{2}(?!\w|[.,][0-9])"
-NO_HEART = r"(?!(?<=<)3(?!\w|[.,][0-9]))"  # <3
+ALONE = r"(?<!\w)(?<!\w\.)(?!(?<=<)3(?!\w|[.,][0-9]))"  # neither LFM2.5 nor <3
 DAY = _any(DAY_NAMES)
 MONTH = rf"(?:{_any(MONTH_NAMES)})(?!\w)"
 GLYPHS = "".join(FRACTIONS)
@@ -403,8 +403,8 @@ PATTERNS: list[tuple[str, Say]] = [
         rf"|\({YEAR}\)|(?<!\w){YEAR}(?=['\u2019]s(?!\w))|(?<![^\n]){YEAR}(?=[.:])",
         _years,
     ),
-    (rf"(?<!\w){NO_HEART}{NUMBER}(?!\w|\.[0-9])", _bare),
-    (rf"(?<!\w){NO_HEART}[0-9]+(?!\w)", _bare),
+    (rf"{ALONE}{NUMBER}(?!\w|\.[0-9])", _bare),
+    (rf"{ALONE}[0-9]+(?:\.[0-9]+)?(?!\w)", _bare),  # of any length
     # abbreviations
     (rf"(?<!\w)St\.(?=[ \n](?!(?:{'|'.join(OPENERS.split())})\b)[A-Z])", "Saint"),
     (rf"(?<![\w./])({_any(BEFORE)})\.(?![\w.])", _before),
