@@ -14,7 +14,7 @@ import queue
 import signal
 import threading
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from lfm2audio_mlx.errors import AudioError
@@ -70,17 +70,22 @@ def _blocks(
 
     resampler = soxr.ResampleStream(rate, wanted, 1, dtype="float32", quality="HQ")
     zeros: int | None = 0
-    while not stop.is_set():
-        try:
-            block = heard.get(timeout=0.1)
-        except queue.Empty:
-            continue
+    for block in _taken(heard, stop):
         if zeros is not None:
             zeros = None if block.any() else zeros + len(block)
             if zeros is not None and zeros > SILENT_SECONDS * rate:
                 log.warning(MUTED)
                 zeros = None
         yield block if rate == wanted else resampler.resample_chunk(block)
+
+
+def _taken(heard: queue.SimpleQueue[np.ndarray], stop: threading.Event) -> Iterator[np.ndarray]:
+    """What is in the queue until `stop`, what waits in it then included."""
+    while not stop.is_set():
+        with suppress(queue.Empty):
+            yield heard.get(timeout=0.1)
+    for _ in range(heard.qsize()):
+        yield heard.get()
 
 
 @contextmanager

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["Play", "devices", "library", "loudspeaker", "sound_sink"]
 
 Play = Callable[["np.ndarray"], None]
+TAIL_SECONDS = 0.1
+"""Silence after the end, or some systems drop what they still hold of the speech."""
 AHEAD_SECONDS = 60.0
 """How far speech is made ahead of what is heard; after that the maker waits."""
 
@@ -134,7 +136,9 @@ class _Speaker:
         self._most = int(AHEAD_SECONDS * sample_rate)
         self._pieces: deque[np.ndarray] = deque()
         self._held = 0
-        self._ending = False
+        self._tail: int | None = None
+        """Samples of silence that are still to come; None before the end."""
+        self._tail_samples = int(TAIL_SECONDS * sample_rate)
         self._changed = threading.Condition()
         self.silent = threading.Event()
 
@@ -150,7 +154,7 @@ class _Speaker:
     def finish(self) -> None:
         """Wait until all is heard."""
         with self._changed:
-            self._ending = True
+            self._tail = self._tail_samples
         while not self.silent.wait(0.1):
             pass
 
@@ -166,7 +170,9 @@ class _Speaker:
                 if len(taken) < len(piece):
                     self._pieces.appendleft(piece[len(taken) :])
             self._held -= filled
-            ended = self._ending and not self._pieces
+            if self._tail is not None:
+                self._tail -= frames - filled
+            ended = self._tail is not None and self._tail <= 0
             self._changed.notify()
         out[filled:] = 0.0
         if ended:

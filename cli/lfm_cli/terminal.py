@@ -8,11 +8,14 @@ import json
 import logging
 import sys
 import unicodedata
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 __all__ = [
     "SCHEMA",
@@ -89,8 +92,26 @@ def shows_progress() -> bool:
     return sys.stderr.isatty() and log.isEnabledFor(logging.INFO)
 
 
+class Bar:
+    """How much of all is done; and lines of results, for which the bar makes way."""
+
+    def __init__(self, progress: "Progress", task: "TaskID"):
+        self._progress, self._task = progress, task
+
+    def __call__(self, done: float, total: float) -> None:
+        elapsed = self._progress.tasks[0].elapsed or 0.0
+        speed = f"{done / elapsed:.1f}x" if elapsed > 0.5 else ""
+        self._progress.update(self._task, completed=done, total=total, speed=speed)
+
+    def print(self, line: str) -> None:
+        """Print a line on stdout."""
+        self._progress.stop()
+        print(line, flush=True)
+        self._progress.start()
+
+
 @contextmanager
-def progress_bar(task: str, unit: str = "bytes") -> Generator[Callable[[float, float], None]]:
+def progress_bar(task: str, unit: str = "bytes") -> Generator["Bar"]:
     """Shows how much of all is done on stderr, if that is a terminal and has a cursor. For
     "seconds" of sound also the time that has passed and is left, and the speed (x real time)."""
     from rich.console import Console
@@ -114,14 +135,6 @@ def progress_bar(task: str, unit: str = "bytes") -> Generator[Callable[[float, f
         console=Console(stderr=True),
         transient=True,
         disable=not shows_progress(),
-        # What is printed meanwhile goes above the bar; into a pipe it must go as it is.
-        redirect_stdout=sys.stdout.isatty(),
-    ) as bar:
-        number = bar.add_task(task, total=None, speed="")
-
-        def show(done: float, total: float) -> None:
-            elapsed = bar.tasks[0].elapsed or 0.0
-            speed = f"{done / elapsed:.1f}x" if elapsed > 0.5 else ""
-            bar.update(number, completed=done, total=total, speed=speed)
-
-        yield show
+        redirect_stdout=False,  # by `Bar.print`: Rich would break long lines
+    ) as progress:
+        yield Bar(progress, progress.add_task(task, total=None, speed=""))

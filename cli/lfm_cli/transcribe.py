@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from lfm2audio_mlx.errors import RequestError
 from lfm_cli.backend import open_backend
 from lfm_cli.model import ModelOption
 from lfm_cli.options import one_of
@@ -86,7 +87,6 @@ def transcribe(
     from lfm2audio_mlx.text.cues import Layout
     from lfm_cli.clipboard import check_clipboard, copy_text
     from lfm_cli.recordings import gather
-    from lfm_cli.transcription import Job, transcribe_all
     from lfm_cli.transcripts import Outputs
 
     if sum([bool(files), mic, watch is not None]) != 1:
@@ -96,8 +96,8 @@ def transcribe(
         output_dir = output_dir or watch or Path()
     if resume and output_dir is None:
         raise typer.BadParameter("--resume goes on writing files: it needs --output-dir")
-    if copy:
-        check_clipboard()
+    if watch and not watch.is_dir():
+        raise RequestError(f"{watch}: is not a folder to watch")
     layout = Layout(max_line_width, max_line_count)
     outputs = Outputs(output_dir, form, layout) if output_dir else None
     recordings, failed = gather(files or [], recursive)
@@ -105,19 +105,14 @@ def transcribe(
         outputs.check(recording.place for recording in recordings)
     elif len(recordings) > 1 and form not in ("txt", "json"):
         raise typer.BadParameter(f"{form} of several recordings needs --output-dir")
+    if copy:
+        check_clipboard()
     if recordings or mic or watch:
+        from lfm_cli.transcription import Job, transcribe_all
+
+        several = len(recordings) + len(failed) > 1
         backend = open_backend(model)
-        job = Job(
-            backend,
-            backend.name,
-            form,
-            layout,
-            outputs,
-            prompt,
-            as_json,
-            resume,
-            several=len(recordings) + len(failed) > 1,
-        )
+        job = Job(backend, form, layout, outputs, prompt, as_json, resume, several)
         if mic:
             from lfm_cli.dictation import dictate
 

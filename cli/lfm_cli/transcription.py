@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import chain
@@ -32,7 +32,6 @@ class Job:
     that comes as it is heard, or at the end as `form`, or as JSON."""
 
     backend: Backend
-    model: str
     form: str
     layout: Layout
     outputs: Outputs | None = None
@@ -89,19 +88,19 @@ def transcribe_one(recording: Recording, job: Job) -> None:
         for span in chain(known, fresh):
             if journal:
                 journal.add(span)
-            show(span, recording.name, job)
+            show(span, recording.name, job, progress.print)
             spans.append(span)
         finish(recording, Transcript(duration, tuple(spans)), job)
 
 
-def show(span: Span, name: str, job: Job) -> None:
+def show(span: Span, name: str, job: Job, tell: Callable[[str], None] = print) -> None:
     """What is to be said of a span as soon as it was heard."""
     if not span.complete:
         what = "the model repeated itself and was" if span.loop else "the text is too long and was"
         log.warning("%s: from %.0f to %.0f s %s cut off", name, span.start, span.end, what)
     if job.live and span.text:
         line = plain(span.text)
-        print(f"{name}: {line}" if job.several else line, flush=True)
+        tell(f"{name}: {line}" if job.several else line)
 
 
 def finish(recording: Recording, transcript: Transcript, job: Job) -> None:
@@ -110,7 +109,7 @@ def finish(recording: Recording, transcript: Transcript, job: Job) -> None:
     Raises:
         RequestError: a file cannot be written.
     """
-    about = {"file": recording.name, "model": job.model}
+    about = {"file": recording.name, "model": job.backend.name}
     job.texts.append(render(transcript, "txt"))
     if not transcript.text:
         log.info("%s: nobody speaks in it", recording.name)
@@ -129,7 +128,7 @@ def _journal(recording: Recording, job: Job) -> Journal | None:
     if job.outputs is None or isinstance(recording.source, bytes):
         return None
     place = job.outputs.path(recording.place, "part")
-    key = identity(recording.source, job.model, job.prompt)
+    key = identity(recording.source, job.backend.name, job.prompt)
     return Journal(place.with_name(f".{place.name}"), key)
 
 

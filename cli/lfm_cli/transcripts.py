@@ -37,8 +37,13 @@ class Outputs:
         """Refuse what would go wrong at the end, before any work.
 
         Raises:
-            RequestError: two recordings would go into one file.
+            RequestError: the folder cannot be written, or two recordings would go into one file.
         """
+        for place in (self.folder, *self.folder.absolute().parents):
+            if place.exists():
+                if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+                    raise RequestError(f"{place}: is no folder that can be written")
+                break
         seen: set[Path] = set()
         for place in places:
             if place in seen:

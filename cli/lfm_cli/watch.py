@@ -6,7 +6,6 @@ import logging
 import time
 from pathlib import Path
 
-from lfm2audio_mlx.errors import RequestError
 from lfm_cli.recordings import Recording, gather, sounds_in
 from lfm_cli.transcription import Job, transcribe_all
 
@@ -24,10 +23,7 @@ def watch_folder(folder: Path, recursive: bool, job: Job) -> None:
 
     Raises:
         AudioError: the folder cannot be read.
-        RequestError: it is no folder.
     """
-    if not folder.is_dir():
-        raise RequestError(f"{folder}: is not a folder to watch")
     assert job.outputs is not None
     log.info("watching %s; ctrl-C ends it", folder)
     seen: dict[Path, tuple[int, int]] = {}

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,9 @@ from typing import Any
 
 import jsonschema
 import pytest
+from pulse import pulse  # noqa: F401 - a fixture for all
+
+from lfm_convert.convert import convert
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell's background jobs ignore interrupts, and so would every process that tests start.
@@ -58,3 +62,15 @@ def document() -> Callable[[str], dict[str, Any]]:
         return found
 
     return read
+
+
+@pytest.fixture(scope="session")
+def short(originals: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random checkpoint that answers anything, and whose context of 120 is soon full."""
+    folder = tmp_path_factory.mktemp("short")
+    shutil.copytree(originals["v1"], folder / "original")
+    config = folder / "original" / "config.json"
+    found = json.loads(config.read_text("utf-8"))
+    found["lfm"]["max_position_embeddings"] = 120
+    config.write_text(json.dumps(found), "utf-8")
+    return convert(folder / "original", folder / "short", "f32")
