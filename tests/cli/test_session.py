@@ -149,6 +149,11 @@ def test_words_and_sound_can_be_asked_in_any_order(
     assert capsys.readouterr().out == printable(answer.text) + "\n"
 
 
+def test_an_answer_does_not_steer_the_terminal(brief: Brief, capsys: pytest.CaptureFixture[str]):
+    silent(brief)._print("one\x1b[2J\a two\r\nthree\u202e\x9b31m")
+    assert capsys.readouterr().out == "one[2J two\nthree31m"
+
+
 def test_a_quiet_session_prints_nothing(brief: Brief, capsys: pytest.CaptureFixture[str]):
     assert silent(brief, quiet=True).ask(["hello"]).text
     assert capsys.readouterr() == ("", "")

@@ -84,8 +84,13 @@ class Running:
             time.sleep(0.01)
 
     def interrupt(self) -> int:
-        """Sends ctrl-C; the exit code."""
-        self.process.send_signal(signal.SIGINT)
+        """Sends ctrl-C; the exit code. Again after a while: MLX's CPU backend runs its compiler
+        through system(), which ignores interrupts meanwhile."""
+        for _ in range(10):
+            self.process.send_signal(signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(6)
+                break
         return self.wait()
 
     def wait(self) -> int:
