@@ -34,8 +34,7 @@ from lfm2audio_mlx.generation.render import Voice, render
 from lfm2audio_mlx.generation.sampling import GREEDY, Sampling
 from lfm2audio_mlx.generation.score import log_likelihoods
 from lfm2audio_mlx.results import EndOfTurn, Exchange, Sound, Span, Transcript, Words
-from lfm2audio_mlx.text.sentences import sentences
-from lfm2audio_mlx.text.spoken import spoken
+from lfm2audio_mlx.text.sentences import to_say
 from lfm2audio_mlx.text.tokenizer import Tokenizer
 from lfm2audio_mlx.tokens import CONTEXT_LENGTH
 from lfm2audio_mlx.weights import EMBEDDED, Checkpoint, load
@@ -201,7 +200,7 @@ class Engine:
         Raises (before the first piece):
             RequestError: there is nothing to say, or the voice is unknown.
         """
-        pieces = sentences(text if raw else spoken(text))
+        pieces = to_say(text, raw)
         if not pieces:
             raise RequestError("there is nothing to say: the text is empty")
         start = Cursor(self.context)

@@ -184,10 +184,9 @@ def _sounds(
     """The speech, at the pace that is wished for, and how far it is if that is."""
     sounds = backend.say(text, voice=voice, raw=raw, seed=seed)
     if rate or progress:
-        from lfm2audio_mlx.text.sentences import sentences
-        from lfm2audio_mlx.text.spoken import spoken
+        from lfm2audio_mlx.text.sentences import to_say
 
-        pieces = sentences(text if raw else spoken(text))
+        pieces = to_say(text, raw)
         if rate:
             from lfm_cli.pace import paced
 

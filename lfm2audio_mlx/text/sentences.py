@@ -8,7 +8,7 @@ import unicodedata
 
 from sentencex import segment  # pyright: ignore[reportAttributeAccessIssue]
 
-__all__ = ["sentences"]
+__all__ = ["sentences", "to_say"]
 
 KANA = "\u3040-\u30ff\uff66-\uff9f"
 HAN = "\u3400-\u4dbf\u4e00-\u9fff"
@@ -26,6 +26,16 @@ PLACES = [
     re.compile(r"[;:](?= )|[\uff1b\uff1a]|(?<= )[-\u2013](?= )|\u2014"),
     re.compile(r",(?= )|[\uff0c\u3001]"),
 ]
+
+
+def to_say(text: str, raw: bool = False) -> list[str]:
+    """The pieces in which a text is spoken; unless `raw`, as people say it (`spoken`)."""
+    if not raw:
+        # Its rules take a while to compile, and who only listens needs none of them.
+        from lfm2audio_mlx.text.spoken import spoken
+
+        text = spoken(text)
+    return sentences(text)
 
 
 def sentences(text: str, longest: int = 240) -> list[str]:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lfm2audio_mlx.text.sentences import sentences
+from lfm2audio_mlx.text.sentences import sentences, to_say
 
 EXAMPLES = {
     "": [],
@@ -114,3 +114,9 @@ def test_time_grows_with_the_length_whatever_the_text(piece: str):
     start = time.monotonic()
     assert letters("".join(sentences(text))) == letters(text)
     assert time.monotonic() - start < 60, "seconds; a busy machine needs ten"
+
+
+def test_what_is_to_be_said_is_read_as_people_say_it_unless_raw():
+    text = "Turn on 7 lights. Set the volume to **39**."
+    assert to_say(text) == ["Turn on seven lights.", "Set the volume to thirty nine."]
+    assert to_say(text, raw=True) == ["Turn on 7 lights.", "Set the volume to **39**."]
