@@ -58,26 +58,30 @@ class Engine:
 
     def __init__(self, checkpoint: Checkpoint, tokenizer: Tokenizer, name: str = ""):
         self.name = name
-        """What the model is called: by itself, its folder."""
         self.config, self.model, self.codec = checkpoint.config, checkpoint.model, checkpoint.codec
         self.tokenizer = tokenizer
         self.context = min(CONTEXT_LENGTH, self.config.max_position_embeddings)
 
     @classmethod
     def load(
-        cls, folder: str | Path = EMBEDDED, dtype: str | None = None, digests: bool = False
+        cls,
+        folder: str | Path = EMBEDDED,
+        dtype: str | None = None,
+        digests: bool = False,
+        name: str | None = None,
     ) -> "Engine":
         """Load a folder made by `lfm convert`; without one, the tiny embedded checkpoint.
 
         `dtype` ("float32", "bfloat16", "float16") overrides the stored type of what is not
         quantised. `digests` checks every file against its sha256 first, not its size alone.
+        `name` is what the engine calls itself, its folder's path unless told otherwise.
 
         Raises:
             ConfigError: the folder's configuration is missing or at fault.
             CheckpointError: a weight file or the tokenizer is.
         """
         folder = Path(folder)
-        return cls(load(folder, dtype, digests), Tokenizer(folder), str(folder.resolve()))
+        return cls(load(folder, dtype, digests), Tokenizer(folder), name or str(folder.resolve()))
 
     @property
     def dtype(self) -> mx.Dtype:
@@ -141,7 +145,8 @@ class Engine:
         told = progress or (lambda done, duration: None)
         with streaming(audio, rate) as (duration, blocks):
             if duration * rate < self.config.features.win_length:
-                check_speech(read_audio(audio, rate), self.config.features, source_name(audio))
+                samples = np.concatenate([np.zeros(0, np.float32), *blocks])
+                check_speech(samples, self.config.features, source_name(audio))
             told(0.0, duration)
             for speech in speech_in(_counted(blocks, rate, duration, told)):
                 end = min(speech.end, duration)
@@ -225,10 +230,13 @@ class Engine:
             key, now = mx.random.split(key)
             for event in self._generate(cursor, "sequential", GREEDY, sampling, limit, now):
                 if isinstance(event, AudioFrame) and not event.ends_audio:
-                    yield voice.speak(event, number)
+                    sound = voice.speak(event)
+                    yield replace(sound, sentence=number, sentences=len(pieces), text=piece)
                 elif isinstance(event, EndOfTurn) and event.reason != "end":
                     log.warning("%r was cut off: its %s is used up", piece, event.reason)
-        yield from voice.finish(len(pieces) - 1)
+        last = {"sentence": len(pieces) - 1, "sentences": len(pieces), "text": pieces[-1]}
+        for sound in voice.finish():
+            yield replace(sound, **last)
 
     def chat(
         self,

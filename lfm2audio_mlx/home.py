@@ -1,4 +1,4 @@
-"""Where a user's things are: models, conversations, the configuration, the daemon's socket.
+"""Where a user's things are: models, conversations, the configuration.
 
 All in one folder if `LFM_HOME` names it, else where the system keeps such things.
 """

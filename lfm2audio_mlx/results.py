@@ -58,12 +58,15 @@ class Words:
 class Sound:
     """Speech as it comes: mono float32 samples [n], n not fixed; loud speech may pass 1.
 
-    `sentence`: which one of a text this belongs to, from 0.
+    Of a text, also the sentence that this belongs to: `text`, number `sentence` (from 0) of
+    `sentences`.
     """
 
     samples: np.ndarray
     sample_rate: int
     sentence: int = 0
+    sentences: int = 1
+    text: str = ""
 
 
 @dataclass(frozen=True)

@@ -202,6 +202,8 @@ def main() -> None:
     _prepare()
     try:
         app()
+    except KeyboardInterrupt:
+        sys.exit(130)
     except Exception as error:
         if logging.getLogger("lfm_cli").isEnabledFor(logging.DEBUG):
             raise
@@ -218,12 +220,14 @@ def _prepare() -> None:
     """Make odd surroundings ordinary."""
     logging.basicConfig(format="lfm: %(message)s", stream=sys.stderr)
     logging.getLogger("lfm_cli").setLevel(logging.INFO)
-    if sys.stdin is None:
-        # A closed stdin would give its number to the next file, which MLX takes for an error.
-        sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115 - for good
+    # A closed one would give its number to the next file, which MLX takes for an error.
+    sys.stdin = sys.stdin or open(os.devnull, encoding="utf-8")  # noqa: SIM115 - for good
+    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     # A polite end cleans up, as ctrl-C does; 128 + number is what a shell reports.
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda number, _: sys.exit(128 + number))
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+            signal.signal(number, lambda number, _: sys.exit(128 + number))

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from lfm2audio_mlx.errors import CheckpointError, ConfigError, ModelError
-from lfm_cli.model import choose_model, model_name
+from lfm_cli.model import choose_model, model_name, usable
 
 if TYPE_CHECKING:
     from lfm2audio_mlx.audio.files import AudioSource
@@ -76,9 +75,5 @@ def open_backend(model: str | None) -> Backend:
     folder = choose_model(model)
     from lfm2audio_mlx.engine import Engine
 
-    try:
-        engine = Engine.load(folder)
-    except (ConfigError, CheckpointError) as error:
-        raise ModelError(str(error)) from error
-    engine.name = model_name(folder)
-    return engine
+    with usable():
+        return Engine.load(folder, name=model_name(folder))

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lfm2audio_mlx.errors import CheckpointError, ConfigError, ModelError
-from lfm_cli.model import ModelOption, choose_model
+from lfm_cli.model import ModelOption, choose_model, usable
 from lfm_cli.terminal import JsonOption, columns, emit, megabytes, progress_bar
 
 if TYPE_CHECKING:
@@ -39,10 +38,8 @@ def bench(
     """
     folder = choose_model(model)
     machine = _machine()
-    try:
+    with usable():
         told, figures, peak = _measure(folder, repeat)
-    except (ConfigError, CheckpointError) as error:
-        raise ModelError(str(error)) from error
     if as_json:
         stages = [asdict(figure) for figure in figures]
         emit("bench", machine=machine, model=told, stages=stages, peak_memory_bytes=peak)

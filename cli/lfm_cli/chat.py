@@ -68,6 +68,8 @@ def chat(
     if isinstance(question, str) and not question.strip():
         raise RequestError("there is nothing to answer: the question is empty")
     voice = not no_audio and not (as_json and output is None)
+    if save is not None:
+        conversations.check_new(save)
     if resume is not None and model is None:
         model = conversations.find(resume).model
     backend = open_backend(model)

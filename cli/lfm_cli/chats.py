@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -15,7 +14,7 @@ import typer
 from lfm2audio_mlx.errors import RequestError
 from lfm_cli import conversations
 from lfm_cli.conversations import Kept, Saved
-from lfm_cli.terminal import JsonOption, columns, emit
+from lfm_cli.terminal import JsonOption, columns, emit, insist, printable
 from lfm_cli.transcripts import write_text
 
 if TYPE_CHECKING:
@@ -28,7 +27,6 @@ PAUSE = 0.3
 
 SPEAKERS = {"user": "You", "assistant": "LFM"}
 
-UNPRINTED = {code: None for code in [*range(32), *range(127, 160)] if chr(code) not in "\t\n"}
 """Control characters, with which a text could steer the terminal that it is printed on."""
 
 Recording: TypeAlias = "tuple[np.ndarray, int]"
@@ -60,7 +58,7 @@ def list_chats(context: typer.Context, as_json: JsonOption = False) -> None:
     for saved in kept:
         sound = f"{saved.seconds:,.1f} s" if saved.seconds else "-"
         count = f"{saved.exchanges:,}"
-        rows.append((saved.name, _local(saved.changed), count, sound, _printable(saved.model)))
+        rows.append((saved.name, _local(saved.changed), count, sound, printable(saved.model)))
     columns(rows, right=(2, 3))
 
 
@@ -132,11 +130,7 @@ def remove(
     for name in names:
         conversations.find(name)
     if not yes:
-        if not sys.stdin.isatty():
-            raise RequestError(
-                "`lfm chats rm` asks first, and nobody is there to answer; --yes does not"
-            )
-        typer.confirm(f"Delete {', '.join(names)}?", abort=True)
+        insist(f"Delete {', '.join(names)}?", "lfm chats rm")
     for name in dict.fromkeys(names):
         conversations.remove(name)
         if not as_json:
@@ -168,13 +162,13 @@ def _turns(exchanges: Iterable[Kept]) -> Iterator[Turn]:
         sounds: list[Recording] = []
         for part in kept.exchange.said:
             if isinstance(part, str):
-                words.append(_printable(part))
+                words.append(printable(part).strip())
                 told.append(words[-1])
             elif isinstance(part, tuple):
                 sounds.append(part)
                 told.append(_voice(part))
         yield Turn("user", " ".join(words), " ".join(told), tuple(sounds))
-        answer = _printable(kept.text)
+        answer = printable(kept.text).strip()
         spoken = (kept.sound,) if kept.sound else ()
         yield Turn(
             "assistant", answer, answer or " ".join(map(_voice, spoken)) or "[nothing]", spoken
@@ -184,10 +178,6 @@ def _turns(exchanges: Iterable[Kept]) -> Iterator[Turn]:
 def _voice(sound: Recording) -> str:
     samples, rate = sound
     return f"[voice, {len(samples) / rate:,.1f} s]"
-
-
-def _printable(text: str) -> str:
-    return text.translate(UNPRINTED).strip()
 
 
 def _glance(saved: Saved) -> dict[str, Any]:
@@ -237,5 +227,5 @@ def _recorded(
 
 def _document(saved: Saved, turns: Iterable[Turn]) -> str:
     """A transcript in Markdown."""
-    head = [f"# {saved.name}", f"{_local(saved.created)}, {_printable(saved.model)}"]
+    head = [f"# {saved.name}", f"{_local(saved.created)}, {printable(saved.model)}"]
     return "\n\n".join([*head, *(f"**{SPEAKERS[t.role]}:** {t.line}" for t in turns)]) + "\n"

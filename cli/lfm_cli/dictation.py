@@ -9,8 +9,9 @@ from pathlib import Path
 
 from lfm2audio_mlx.audio.vad import SAMPLE_RATE, Speech, SpeechCutter
 from lfm2audio_mlx.results import Span, Transcript
-from lfm_cli.microphone import listening, stopped_by_interrupt
+from lfm_cli.microphone import listening
 from lfm_cli.recordings import Recording
+from lfm_cli.signals import stopped_by_interrupt
 from lfm_cli.transcription import Job, finish, show
 
 __all__ = ["dictate"]
@@ -36,12 +37,15 @@ def dictate(job: Job) -> None:
         spans.append(replace(span, start=speech.start, end=speech.end))
         show(spans[-1], recording.name, job)
 
-    with stopped_by_interrupt() as stop, listening(SAMPLE_RATE, stop) as blocks:
-        log.info("listening; ctrl-C ends it")
-        for block in blocks:
-            heard += len(block)
-            for speech in cutter.push(block):
+    try:
+        with stopped_by_interrupt() as stop, listening(SAMPLE_RATE, stop) as blocks:
+            log.info("listening; ctrl-C ends it")
+            for block in blocks:
+                heard += len(block)
+                for speech in cutter.push(block):
+                    hear(speech)
+            for speech in cutter.finish():
                 hear(speech)
-        for speech in cutter.finish():
-            hear(speech)
-    finish(recording, Transcript(heard / SAMPLE_RATE, tuple(spans)), job)
+    finally:  # whatever ended it: what was heard is not lost
+        if heard:
+            finish(recording, Transcript(heard / SAMPLE_RATE, tuple(spans)), job)

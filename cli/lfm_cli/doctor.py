@@ -19,13 +19,13 @@ from email.message import Message
 from importlib import import_module, metadata
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import typer
 
 from lfm2audio_mlx.errors import AudioError, LfmError, ModelError
 from lfm_cli.model import EMBEDDED, ModelOption, find_model, preferred
-from lfm_cli.settings import config_path, read_settings
+from lfm_cli.settings import config_path, defaults, read_settings
 from lfm_cli.terminal import JsonOption, columns, emit
 from lfm_convert import store
 
@@ -371,8 +371,13 @@ def _access(_: str | None) -> Finding:
 
 
 def _configuration(model: str | None) -> Finding:
+    from lfm_cli.app import PLACES, app
+
     path = config_path()
     keys = read_settings(path)
+    options = cast(Any, typer.main.get_command(app)).long_options()
+    for name, known in options.items():
+        defaults(name, known, path, PLACES)
     return Finding("ok", f"{path}: {'is there' if keys else 'nothing is set'}")
 
 

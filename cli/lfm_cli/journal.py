@@ -7,6 +7,7 @@ other one is a span. It is there while the work is under way and after an interr
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -73,8 +74,11 @@ class Journal:
         self._kept = True
 
     def _write(self, line: dict[str, Any]) -> None:
-        self._file.write(json.dumps(line) + "\n")  # ASCII: no half of a character
-        self._file.flush()
+        try:
+            self._file.write(json.dumps(line) + "\n")  # ASCII: no half of a character
+            self._file.flush()
+        except OSError as error:
+            raise RequestError(f"{self.path}: cannot be written: {error.strerror}") from error
 
     def __exit__(
         self,
@@ -82,7 +86,8 @@ class Journal:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._file.close()
+        with suppress(OSError):  # what is kept was flushed
+            self._file.close()
         if error is None or not self._kept:
             self.path.unlink(missing_ok=True)
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import logging
 import queue
-import signal
 import threading
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
@@ -23,7 +22,7 @@ from lfm_cli.sound import as_device, library
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["listening", "stopped_by_interrupt"]
+__all__ = ["listening"]
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +43,9 @@ def listening(
         AudioError: there is no microphone.
     """
     sound = library()
-    heard: queue.SimpleQueue[np.ndarray] = queue.SimpleQueue()
+    heard: queue.Queue[np.ndarray] = queue.Queue()
+
+    gone = threading.Event()
 
     def keep(block: np.ndarray, frames: int, time: object, status: object) -> None:
         heard.put(block[:, 0].copy())
@@ -52,11 +53,16 @@ def listening(
     try:
         rate = int(sound.query_devices(as_device(device), "input")["default_samplerate"])
         stream = sound.InputStream(
-            rate, channels=1, dtype="float32", device=as_device(device), callback=keep
+            rate,
+            channels=1,
+            dtype="float32",
+            device=as_device(device),
+            callback=keep,
+            finished_callback=gone.set,
         )
         with stream:
             try:
-                yield _blocks(heard, rate, sample_rate, stop)
+                yield _blocks(heard, rate, sample_rate, stop, gone)
             finally:
                 stream.abort()  # stopping would wait for sound that may never come
     except (sound.PortAudioError, ValueError) as error:
@@ -64,42 +70,38 @@ def listening(
 
 
 def _blocks(
-    heard: queue.SimpleQueue[np.ndarray], rate: int, wanted: int, stop: threading.Event
+    heard: queue.Queue[np.ndarray],
+    rate: int,
+    wanted: int,
+    stop: threading.Event,
+    gone: threading.Event,
 ) -> Iterator[np.ndarray]:
+    """Blocks at the rate that is wanted.
+
+    Raises:
+        AudioError: the microphone has gone away.
+    """
     import soxr
 
     resampler = soxr.ResampleStream(rate, wanted, 1, dtype="float32", quality="HQ")
     zeros: int | None = 0
-    for block in _taken(heard, stop):
+    for block in _taken(heard, stop, gone):
         if zeros is not None:
             zeros = None if block.any() else zeros + len(block)
             if zeros is not None and zeros > SILENT_SECONDS * rate:
                 log.warning(MUTED)
                 zeros = None
         yield block if rate == wanted else resampler.resample_chunk(block)
+    if gone.is_set() and not stop.is_set():
+        raise AudioError("the microphone has stopped; was it unplugged?")
 
 
-def _taken(heard: queue.SimpleQueue[np.ndarray], stop: threading.Event) -> Iterator[np.ndarray]:
+def _taken(
+    heard: queue.Queue[np.ndarray], stop: threading.Event, gone: threading.Event
+) -> Iterator[np.ndarray]:
     """What is in the queue until `stop`, what waits in it then included."""
-    while not stop.is_set():
+    while not stop.is_set() and not gone.is_set():
         with suppress(queue.Empty):
             yield heard.get(timeout=0.1)
     for _ in range(heard.qsize()):
         yield heard.get()
-
-
-@contextmanager
-def stopped_by_interrupt() -> Generator[threading.Event]:
-    """An event that ctrl-C sets, so that what was heard can be finished; a second ctrl-C
-    interrupts as ever."""
-    stop = threading.Event()
-
-    def first(number: int, frame: object) -> None:
-        stop.set()
-        signal.signal(signal.SIGINT, before)
-
-    before = signal.signal(signal.SIGINT, first)
-    try:
-        yield stop
-    finally:
-        signal.signal(signal.SIGINT, before)

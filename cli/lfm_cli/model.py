@@ -1,19 +1,35 @@
 """Which model a command works with: the option that all have, and what stands behind a name."""
 
 import logging
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 import lfm2audio_mlx
-from lfm2audio_mlx.errors import ModelError, RequestError
+from lfm2audio_mlx.errors import (
+    CheckpointError,
+    ConfigError,
+    DownloadError,
+    ModelError,
+    RequestError,
+)
 from lfm2audio_mlx.home import expanded
-from lfm_cli.terminal import confirm
+from lfm_cli.terminal import confirm, progress_bar
 from lfm_convert import store
 from lfm_convert.catalogue import DEFAULT
 
-__all__ = ["EMBEDDED", "ModelOption", "choose_model", "find_model", "model_name", "preferred"]
+__all__ = [
+    "EMBEDDED",
+    "ModelOption",
+    "choose_model",
+    "find_model",
+    "model_name",
+    "preferred",
+    "usable",
+]
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +97,19 @@ def model_name(folder: Path) -> str:
     return folder.name if folder.parent == store.models_folder().resolve() else str(folder)
 
 
+@contextmanager
+def usable() -> Generator[None]:
+    """A model that is at fault is one that is missing, to scripts.
+
+    Raises:
+        ModelError: in place of a ConfigError or CheckpointError.
+    """
+    try:
+        yield
+    except (ConfigError, CheckpointError) as error:
+        raise ModelError(str(error)) from error
+
+
 def preferred() -> Path | None:
     """Of the installed models the one that `lfm pull` gets by itself, or else the first."""
     models = {entry.name: entry.folder for entry in store.installed()}
@@ -91,10 +120,12 @@ def _installed() -> Path:
     if folder := preferred():
         return folder
     if confirm(f"No model is installed yet. Download {DEFAULT} now (some 3 GB, 1 GB to keep)?"):
-        from lfm_cli.pull import pull
+        from lfm_convert.pull import pull
 
-        pull(DEFAULT)
-        return store.find(DEFAULT)
+        try:
+            return pull(DEFAULT, recipe="4bit", tell=log.info, progress=progress_bar)
+        except DownloadError as error:
+            raise ModelError(str(error)) from error
     raise ModelError(
         "no model is installed: `lfm pull` gets one, `--model nano` uses the tiny one in the "
         "package"

@@ -1,6 +1,5 @@
 """`lfm list`, `lfm show`, `lfm rm`: the models that are here."""
 
-import sys
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
@@ -11,8 +10,9 @@ import typer
 from lfm2audio_mlx.config import ModelConfig, read_config
 from lfm2audio_mlx.errors import RequestError
 from lfm2audio_mlx.manifest import Manifest, read_manifest
-from lfm_cli.model import EMBEDDED, find_model
-from lfm_cli.terminal import JsonOption, columns, emit, megabytes
+from lfm2audio_mlx.tokens import CONTEXT_LENGTH
+from lfm_cli.model import EMBEDDED, find_model, usable
+from lfm_cli.terminal import JsonOption, columns, emit, insist, megabytes
 from lfm_convert import store
 from lfm_convert.catalogue import entry_of
 
@@ -50,8 +50,9 @@ def show(
     Example: lfm show nano
     """
     folder = find_model(model)
-    config = read_config(folder)
-    manifest = read_manifest(folder)
+    with usable():
+        config = read_config(folder)
+        manifest = read_manifest(folder)
     if as_json:
         _emit(folder, config, manifest)
         return
@@ -84,9 +85,7 @@ def remove(
             raise RequestError(f"'{name}' ships with the package and cannot be removed")
         store.find(name)
     if not yes:
-        if not sys.stdin.isatty():
-            raise RequestError("`lfm rm` asks first, and nobody is there to answer; --yes does not")
-        typer.confirm(f"Delete {', '.join(models)}?", abort=True)
+        insist(f"Delete {', '.join(models)}?", "lfm rm")
     for name in dict.fromkeys(models):
         store.remove(name)
         if not as_json:
@@ -133,7 +132,7 @@ def _anatomy(config: ModelConfig) -> list[tuple[str, str]]:
         ("encoder", f"{encoder.n_layers} layers of {encoder.d_model:,}"),
         ("depthformer", f"{depth.layers} layers of {depth.dim:,}"),
         ("decoder", f"{rates}; {config.codebooks} codebooks of {config.codebook_size:,}"),
-        ("context", f"{config.max_position_embeddings:,} positions"),
+        ("context", f"{min(CONTEXT_LENGTH, config.max_position_embeddings):,} positions"),
         ("voices", ", ".join(config.prompts.voices) or "-"),
     ]
 

@@ -11,7 +11,7 @@ pitch, to what its words should last (Signalsmith Stretch).
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -30,15 +30,17 @@ FACTORS = (0.4, 3.0)
 SEAM_SECONDS = 0.005
 
 
-def paced(sounds: Iterable[Sound], sentences: Sequence[str], rate: float) -> Iterator[Sound]:
-    """The sounds of `sentences`, each sentence as one, at `rate` words a minute."""
+def paced(sounds: Iterable[Sound], rate: float) -> Iterator[Sound]:
+    """The sounds of a text, each sentence as one, at `rate` words a minute."""
     import numpy as np
 
-    for number, pieces in groupby(sounds, key=lambda sound: sound.sentence):
+    from lfm2audio_mlx.text.sentences import count_words
+
+    for _, pieces in groupby(sounds, key=lambda sound: sound.sentence):
         whole = list(pieces)
         samples = np.concatenate([piece.samples for piece in whole])
         minutes = len(samples) / whole[0].sample_rate / 60
-        natural = len(sentences[number].split()) / minutes
+        natural = max(1, count_words(whole[0].text)) / minutes
         factor = min(max(rate / natural, FACTORS[0]), FACTORS[1])
         log.debug("%.0f words a minute become %.0f", natural, natural * factor)
         stretched = _stretched(samples, whole[0].sample_rate, factor)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from lfm2audio_mlx.errors import LfmError, RequestError
 from lfm_cli.session import Session, as_part, heard
+from lfm_cli.terminal import read_line
 
 if TYPE_CHECKING:
     from lfm2audio_mlx.results import Part
@@ -49,7 +50,7 @@ def converse(session: Session) -> None:
     attached: list[Part] = []
     while True:
         try:
-            line = input("> " if interactive else "").strip()
+            line = read_line(interactive).strip()
             _step(session, line, attached, interactive)
         except KeyboardInterrupt:
             if not interactive:
@@ -84,10 +85,13 @@ def _step(session: Session, line: str, attached: list[Part], interactive: bool) 
                 raise RequestError("/voice on, or /voice off")
             session.voice = rest == "on"
         case "/save":
-            session.save(rest)
+            if not rest:
+                raise RequestError("/save NAME: under which name?")
+            if rest != session.name:
+                session.save(rest)
             log.info("kept as '%s', from the beginning", rest)
         case "/attach":
-            attached.append(heard(_existing(rest)))
+            attached.append(_sound(rest))
             log.info("%s goes with the next question", rest)
         case "/record":
             _ask(session, [*attached, _spoken()], attached)
@@ -114,10 +118,10 @@ def _ask(session: Session, parts: list[Part], attached: list[Part]) -> None:
         log.warning("the answer was cut off at its limit")
 
 
-def _existing(name: str) -> Path:
+def _sound(name: str) -> Part:
     if not name:
         raise RequestError("/attach FILE: which file?")
-    return Path(name)
+    return as_part(name) or heard(Path(name))
 
 
 def _spoken() -> Part:
@@ -128,7 +132,8 @@ def _spoken() -> Part:
         RequestError: nobody spoke.
     """
     from lfm2audio_mlx.audio.vad import SAMPLE_RATE, SpeechCutter
-    from lfm_cli.microphone import listening, stopped_by_interrupt
+    from lfm_cli.microphone import listening
+    from lfm_cli.signals import stopped_by_interrupt
 
     cutter = SpeechCutter()
     with stopped_by_interrupt() as stop, listening(SAMPLE_RATE, stop) as blocks:

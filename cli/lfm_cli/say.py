@@ -14,7 +14,7 @@ from lfm2audio_mlx.errors import RequestError
 from lfm_cli.backend import open_backend
 from lfm_cli.model import ModelOption
 from lfm_cli.options import OutputOption, SeedOption
-from lfm_cli.terminal import JsonOption, columns, emit, progress_bar
+from lfm_cli.terminal import JsonOption, columns, emit, progress_bar, read_line
 
 if TYPE_CHECKING:
     from lfm2audio_mlx.results import Sound
@@ -144,7 +144,7 @@ def _text(words: list[str], file: str | None) -> str:
         if not words and file is None and sys.stdin.isatty():
             raise typer.BadParameter("what should be said? TEXT, -f FILE, - for stdin, or -i")
         try:
-            return sys.stdin.read()
+            return sys.stdin.buffer.read().decode("utf-8-sig")
         except ValueError as error:
             raise RequestError(f"stdin: {NO_TEXT}") from error
     assert file is not None
@@ -161,13 +161,11 @@ def _lines() -> Iterator[str]:
     prompt = sys.stdin.isatty() and sys.stdout.isatty()
     while True:
         try:
-            line = input("> " if prompt else "")
+            line = read_line(prompt)
         except EOFError:
             if prompt:
                 print()
             return
-        except ValueError as error:
-            raise RequestError(f"stdin: {NO_TEXT}") from error
         if line.strip():
             yield line
 
@@ -183,31 +181,27 @@ def _sounds(
 ) -> Iterator[Sound]:
     """The speech, at the pace that is wished for, and how far it is if that is."""
     sounds = backend.say(text, voice=voice, raw=raw, seed=seed)
-    if rate or progress:
-        from lfm2audio_mlx.text.sentences import to_say
+    if rate:
+        from lfm_cli.pace import paced
 
-        pieces = to_say(text, raw)
-        if rate:
-            from lfm_cli.pace import paced
-
-            sounds = paced(sounds, pieces, rate)
-        if progress:
-            sounds = _shown(sounds, len(pieces))
-    return sounds
+        sounds = paced(sounds, rate)
+    return _shown(sounds) if progress else sounds
 
 
-def _shown(sounds: Iterator[Sound], sentences: int) -> Iterator[Sound]:
+def _shown(sounds: Iterator[Sound]) -> Iterator[Sound]:
     with progress_bar("speaking", "sentences") as show:
         for sound in sounds:
-            show(sound.sentence, sentences)
+            show(sound.sentence, sound.sentences)
             yield sound
 
 
 def _list_voices(model: str | None, as_json: bool) -> None:
     from lfm2audio_mlx.config import read_config
-    from lfm_cli.model import choose_model
+    from lfm_cli.model import choose_model, usable
 
-    prompts = read_config(choose_model(model)).prompts
+    folder = choose_model(model)
+    with usable():
+        prompts = read_config(folder).prompts
     if as_json:
         emit("voices", voices=list(prompts.voices), described=bool(prompts.described_voice))
         return

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from lfm2audio_mlx.errors import AudioError, RequestError
 from lfm2audio_mlx.results import Sound, Words
+from lfm_cli.signals import uninterrupted
 from lfm_cli.terminal import printable
 
 if TYPE_CHECKING:
@@ -145,8 +146,11 @@ class Session:
             return self._answer()
         finally:
             if self.asked > before:
-                self._print("\n" if self._answer().text.strip() else "")
-                self._keep()
+                spoke = self._answer().text.strip()
+                try:
+                    self._keep()
+                finally:
+                    self._print("\n" if spoke else "")
 
     def _answer(self) -> Answer:
         """The answer to the last question; each question has one, whatever happened."""
@@ -163,7 +167,7 @@ class Session:
 
         if self.output is None and not self.voice:
             return nullcontext(None)
-        instead = "--no-audio does without"
+        instead = "--no-audio does without, and inside /voice off"
         return sound_sink(self.output, self.backend.sample_rate, instead=instead)
 
     def _keep(self) -> None:
@@ -172,15 +176,16 @@ class Session:
             return
         from lfm_cli import conversations
 
-        if self._kept is None:
-            conversations.create(self.name, self.backend.name, self._system or "")
-            self._kept = 0
         exchanges = self._chat.exchanges
-        while self._kept < len(self._answers):
-            answer = self._answers[self._kept]
-            kept = conversations.Kept(exchanges[self._kept], answer.text, answer.sound)
-            conversations.append(self.name, kept)
-            self._kept += 1
+        with uninterrupted():
+            if self._kept is None:
+                conversations.create(self.name, self.backend.name, self._system or "")
+                self._kept = 0
+            while self._kept < len(self._answers):
+                answer = self._answers[self._kept]
+                kept = conversations.Kept(exchanges[self._kept], answer.text, answer.sound)
+                conversations.append(self.name, kept)
+                self._kept += 1
 
 
 def as_part(word: str) -> Part | None:
@@ -192,7 +197,7 @@ def as_part(word: str) -> Part | None:
     from lfm2audio_mlx.audio.files import SUFFIXES
 
     for name in _unquoted(word):
-        if os.path.isfile(name):
+        if os.path.exists(name) and not os.path.isdir(name):
             return heard(Path(name))
     if Path(word).suffix.lower() in SUFFIXES and " " not in word:
         return heard(Path(os.path.expanduser(word)))  # which says that there is none

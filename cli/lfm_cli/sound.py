@@ -116,16 +116,17 @@ def loudspeaker(sample_rate: int, device: str | None, instead: str) -> Generator
             callback=speaker.fill,
             finished_callback=speaker.silent.set,
         )
-        with stream:
-            try:
-                yield speaker.play
-            except BaseException:
-                stream.abort()
-                raise
-            speaker.finish()
+        stream.start()
     except (sound.PortAudioError, ValueError) as error:
         what = f"no loudspeaker '{device}'" if device else "no loudspeaker"
         raise AudioError(f"{what} ({error}); {instead}") from error
+    try:
+        yield speaker.play
+        speaker.finish()
+        stream.stop()
+    finally:
+        stream.abort()  # unless it has stopped, what is still to come is not wanted any more
+        stream.close()
 
 
 class _Speaker:

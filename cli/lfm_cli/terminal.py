@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lfm2audio_mlx.errors import RequestError
+
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
@@ -77,6 +79,34 @@ def columns(rows: Sequence[Sequence[str]], right: tuple[int, ...] = ()) -> None:
         print("  ".join(cells).rstrip())
 
 
+def insist(question: str, command: str) -> None:
+    """Ask before something is deleted; "no" ends the command.
+
+    Raises:
+        RequestError: nobody is there to answer.
+    """
+    if not sys.stdin.isatty():
+        raise RequestError(f"`{command}` asks first, and nobody is there to answer; --yes does not")
+    try:
+        if not typer.confirm(question, err=True):
+            raise typer.Exit(1)
+    except typer.Abort:  # ctrl-C, or ctrl-D
+        raise KeyboardInterrupt from None
+
+
+def read_line(prompt: bool) -> str:
+    """A line of stdin, with a prompt if somebody sees it.
+
+    Raises:
+        EOFError: there is none.
+        RequestError: it is no text.
+    """
+    try:
+        return input("> " if prompt else "")
+    except ValueError as error:
+        raise RequestError("stdin: is no text in UTF-8") from error
+
+
 def confirm(question: str) -> bool:
     """Ask on the terminal; no, if nobody is there to answer."""
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
@@ -93,7 +123,7 @@ def shows_progress() -> bool:
 
 
 class Bar:
-    """How much of all is done; and lines of results, for which the bar makes way."""
+    """How much of all is done; and a way to print meanwhile."""
 
     def __init__(self, progress: "Progress", task: "TaskID"):
         self._progress, self._task = progress, task
@@ -103,11 +133,14 @@ class Bar:
         speed = f"{done / elapsed:.1f}x" if elapsed > 0.5 else ""
         self._progress.update(self._task, completed=done, total=total, speed=speed)
 
-    def print(self, line: str) -> None:
-        """Print a line on stdout."""
+    @contextmanager
+    def aside(self) -> Generator[None]:
+        """Makes way for lines that are printed."""
         self._progress.stop()
-        print(line, flush=True)
-        self._progress.start()
+        try:
+            yield
+        finally:
+            self._progress.start()
 
 
 @contextmanager
@@ -124,7 +157,7 @@ def progress_bar(task: str, unit: str = "bytes") -> Generator["Bar"]:
         TimeRemainingColumn,
     )
 
-    parts = [TextColumn("{task.description}"), BarColumn(), TaskProgressColumn()]
+    parts = [TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn()]
     if unit == "seconds":
         parts += [TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn()]
         parts += [TextColumn("{task.fields[speed]}")]
@@ -135,6 +168,6 @@ def progress_bar(task: str, unit: str = "bytes") -> Generator["Bar"]:
         console=Console(stderr=True),
         transient=True,
         disable=not shows_progress(),
-        redirect_stdout=False,  # by `Bar.print`: Rich would break long lines
+        redirect_stdout=False,  # see `Bar.aside`: Rich would break long lines
     ) as progress:
         yield Bar(progress, progress.add_task(task, total=None, speed=""))

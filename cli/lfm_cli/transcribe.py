@@ -1,16 +1,22 @@
 """`lfm transcribe`: recordings in, text or subtitles out."""
 
+from __future__ import annotations
+
 import logging
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lfm2audio_mlx.errors import RequestError
+from lfm2audio_mlx.errors import LfmError, RequestError
 from lfm_cli.backend import open_backend
 from lfm_cli.model import ModelOption
 from lfm_cli.options import one_of
 from lfm_cli.terminal import JsonOption
+
+if TYPE_CHECKING:
+    from lfm_cli.recordings import Recording
+    from lfm_cli.transcription import Job
 
 __all__ = ["transcribe"]
 
@@ -59,7 +65,7 @@ def transcribe(
         ),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on where an interrupted run with files ended.")
+        bool, typer.Option("--resume", help="Pass over recordings whose files are there already.")
     ] = False,
     max_line_width: Annotated[
         int, typer.Option("--max-line-width", min=8, help="Characters in a line of subtitles.")
@@ -87,6 +93,7 @@ def transcribe(
     from lfm2audio_mlx.text.cues import Layout
     from lfm_cli.clipboard import check_clipboard, copy_text
     from lfm_cli.recordings import gather
+    from lfm_cli.transcription import Job
     from lfm_cli.transcripts import Outputs
 
     if sum([bool(files), mic, watch is not None]) != 1:
@@ -94,6 +101,10 @@ def transcribe(
     form = output_format or "txt"
     if watch or form == "all":
         output_dir = output_dir or watch or Path()
+    if watch and copy:
+        raise typer.BadParameter("--watch goes on for ever: there is nothing to --copy at its end")
+    if mic and (resume or recursive):
+        raise typer.BadParameter("--mic has nothing to resume and no folders")
     if resume and output_dir is None:
         raise typer.BadParameter("--resume goes on writing files: it needs --output-dir")
     if watch and not watch.is_dir():
@@ -107,24 +118,39 @@ def transcribe(
         raise typer.BadParameter(f"{form} of several recordings needs --output-dir")
     if copy:
         check_clipboard()
-    if recordings or mic or watch:
-        from lfm_cli.transcription import Job, transcribe_all
-
-        several = len(recordings) + len(failed) > 1
-        backend = open_backend(model)
-        job = Job(backend, form, layout, outputs, prompt, as_json, resume, several)
-        if mic:
-            from lfm_cli.dictation import dictate
-
-            dictate(job)
-        elif watch:
-            from lfm_cli.watch import watch_folder
-
-            watch_folder(watch, recursive, job)
-        failed += transcribe_all(recordings, job)
-        if copy:
-            copy_text("".join(job.texts))
-    for error in failed:
-        log.error("%s", error)
+    try:
+        if recordings or mic or watch:
+            several = len(recordings) + len(failed) > 1
+            backend = open_backend(model)
+            job = Job(backend, form, layout, outputs, prompt, as_json, resume, several)
+            _work(job, recordings, failed, mic, watch, recursive)
+            if copy:
+                copy_text("".join(job.texts))
+    finally:
+        for error in failed:
+            log.error("%s", error)
     if failed:
         raise typer.Exit(1)
+
+
+def _work(
+    job: Job,
+    recordings: list[Recording],
+    failed: list[LfmError],
+    mic: bool,
+    watch: Path | None,
+    recursive: bool,
+) -> None:
+    """What was asked for: the microphone, a folder, or recordings; what fails is noted."""
+    from lfm_cli.transcription import transcribe_all
+
+    if mic:
+        from lfm_cli.dictation import dictate
+
+        dictate(job)
+    elif watch:
+        from lfm_cli.watch import watch_folder
+
+        watch_folder(watch, recursive, job)
+    else:
+        failed.extend(transcribe_all(recordings, job))  # one by one, for ctrl-C may come

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from lfm2audio_mlx.errors import LfmError
+from lfm2audio_mlx.errors import AudioError, LfmError
 from lfm2audio_mlx.results import Span, Transcript
 from lfm2audio_mlx.text.cues import Layout, plain
 from lfm2audio_mlx.text.subtitles import document, render
@@ -49,58 +49,76 @@ class Job:
         return self.form == "txt" and self.outputs is None and not self.as_json
 
 
-def transcribe_all(recordings: Iterable[Recording], job: Job) -> list[LfmError]:
-    """Transcribe one after the other; those that fail are passed over and returned."""
-    failed: list[LfmError] = []
+def transcribe_all(recordings: Iterable[Recording], job: Job) -> Iterator[LfmError]:
+    """Transcribe one after the other; gives what fails, and goes on."""
     for recording in recordings:
         try:
             transcribe_one(recording, job)
         except LfmError as error:
-            failed.append(error)
-    return failed
+            yield error
 
 
 def transcribe_one(recording: Recording, job: Job) -> None:
-    """Transcribe one recording to where the job wants it.
+    """Transcribe one recording to where the job wants it, from where an earlier run was
+    interrupted.
 
     Raises:
         AudioError: the recording is at fault.
         RequestError: the transcript cannot be written.
     """
-    with ExitStack() as stack:
-        known: list[Span] = []
-        journal = _journal(recording, job)
-        if journal:
-            known = journal.finished() if job.resume else []
-            stack.callback(_tell_of, journal)
-            stack.enter_context(journal)
-        progress = stack.enter_context(progress_bar(recording.name, "seconds"))
-        duration = 0.0
+    if job.resume and _is_done(recording, job):
+        log.info("%s: is transcribed already", recording.name)
+        return
+    journal = _journal(recording, job)
+    known = journal.finished() if journal else []
+    if known:
+        log.info("%s: going on at %.0f s, where it was left", recording.name, known[-1].end)
+    try:
+        with journal or nullcontext():
+            transcript = _heard(recording, job, known, journal)
+            finish(recording, transcript, job)
+    except (KeyboardInterrupt, SystemExit):
+        if journal and journal.kept:
+            log.info("what is finished is kept: the same command goes on from there")
+        raise
+    except AudioError as error:
+        if isinstance(recording.source, bytes):  # which have no name of their own
+            raise AudioError(str(error).replace("audio:", f"{recording.name}:", 1)) from error
+        raise
+
+
+def _heard(
+    recording: Recording, job: Job, known: list[Span], journal: Journal | None
+) -> Transcript:
+    """All spans, those that are known and the others as they are heard."""
+    spans: list[Span] = []
+    duration = 0.0
+    with progress_bar(recording.name, "seconds") as bar:
 
         def heard(done: float, total: float) -> None:
             nonlocal duration
             duration = total
-            progress(done, total)
+            bar(done, total)
 
         after = known[-1].end if known else 0.0
         fresh = job.backend.spans(recording.source, prompt=job.prompt, after=after, progress=heard)
-        spans: list[Span] = []
         for span in chain(known, fresh):
             if journal:
                 journal.add(span)
-            show(span, recording.name, job, progress.print)
+            with bar.aside():
+                show(span, recording.name, job)
             spans.append(span)
-        finish(recording, Transcript(duration, tuple(spans)), job)
+    return Transcript(duration, tuple(spans))
 
 
-def show(span: Span, name: str, job: Job, tell: Callable[[str], None] = print) -> None:
+def show(span: Span, name: str, job: Job) -> None:
     """What is to be said of a span as soon as it was heard."""
     if not span.complete:
         what = "the model repeated itself and was" if span.loop else "the text is too long and was"
         log.warning("%s: from %.0f to %.0f s %s cut off", name, span.start, span.end, what)
     if job.live and span.text:
         line = plain(span.text)
-        tell(f"{name}: {line}" if job.several else line)
+        print(f"{name}: {line}" if job.several else line, flush=True)
 
 
 def finish(recording: Recording, transcript: Transcript, job: Job) -> None:
@@ -132,6 +150,11 @@ def _journal(recording: Recording, job: Job) -> Journal | None:
     return Journal(place.with_name(f".{place.name}"), key)
 
 
-def _tell_of(journal: Journal) -> None:
-    if journal.path.exists():
-        log.info("what is finished is kept: the same command with --resume goes on from there")
+def _is_done(recording: Recording, job: Job) -> bool:
+    """Are its transcripts there, and younger than it?"""
+    if job.outputs is None or isinstance(recording.source, bytes):
+        return False
+    try:
+        return job.outputs.exist(recording.place, recording.source.stat().st_mtime)
+    except OSError:
+        return False

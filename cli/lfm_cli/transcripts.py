@@ -44,18 +44,19 @@ class Outputs:
                 if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
                     raise RequestError(f"{place}: is no folder that can be written")
                 break
-        seen: set[Path] = set()
+        seen: set[str] = set()
         for place in places:
-            if place in seen:
+            if str(place).casefold() in seen:
                 raise RequestError(
                     f"two recordings are called '{place}' and would go into one file: transcribe "
                     "them one by one, or into folders of their own (--output-dir)"
                 )
-            seen.add(place)
+            seen.add(str(place).casefold())
 
-    def exist(self, place: Path) -> bool:
-        """Is everything there already?"""
-        return all(self.path(place, form).exists() for form in self.forms)
+    def exist(self, place: Path, since: float = 0.0) -> bool:
+        """Is everything there already, no older than `since` (a time of modification)?"""
+        paths = [self.path(place, form) for form in self.forms]
+        return all(path.exists() and path.stat().st_mtime >= since for path in paths)
 
     def path(self, place: Path, form: str) -> Path:
         return self.folder / place.with_name(f"{place.name}.{form}")
@@ -79,7 +80,7 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         RequestError: it cannot be written.
     """
-    unfinished = path.with_name(f".{path.name[:200]}-{secrets.token_hex(4)}")
+    unfinished = path.with_name(f".lfm-{secrets.token_hex(8)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:

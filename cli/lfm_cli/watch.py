@@ -28,6 +28,7 @@ def watch_folder(folder: Path, recursive: bool, job: Job) -> None:
     log.info("watching %s; ctrl-C ends it", folder)
     seen: dict[Path, tuple[int, int]] = {}
     done: dict[Path, tuple[int, int]] = {}
+    owners: dict[str, Path] = {}
     while True:
         for path in sounds_in(folder, recursive):
             try:
@@ -37,10 +38,14 @@ def watch_folder(folder: Path, recursive: bool, job: Job) -> None:
             now = state.st_size, state.st_mtime_ns
             stable, seen[path] = seen.get(path) == now, now
             place = path.relative_to(folder).with_suffix("")
-            if not stable or done.get(path) == now or job.outputs.exist(place):
+            if not stable or done.get(path) == now:
                 continue
             done[path] = now
-            _transcribe(Recording(str(path), path, place), job)
+            owner = owners.setdefault(str(place).casefold(), path)
+            if owner != path:
+                log.error("%s: its transcript would replace that of %s; rename it", path, owner)
+            elif not job.outputs.exist(place):
+                _transcribe(Recording(str(path), path, place), job)
         time.sleep(SECONDS)
 
 

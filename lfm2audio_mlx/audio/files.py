@@ -67,7 +67,8 @@ def source_name(source: AudioSource) -> str:
 
 
 def probe(path: str | Path) -> None:
-    """Look at a file's header, so that a hopeless one is refused before a model is loaded.
+    """Look at a file's header, so that a hopeless one is refused before a model is loaded. Of one
+    that needs a converter, only whether there is one.
 
     Raises:
         AudioError: not there, not readable, no sound file, empty or truncated.
@@ -76,6 +77,10 @@ def probe(path: str | Path) -> None:
     with contextlib.suppress(OSError, ValueError):
         if not stat.S_ISREG(os.stat(path).st_mode) and not Path(path).is_dir():
             return  # a pipe can be read only once
+    with _open(path, name) as data:
+        if foreign.needs_converter(data):  # which takes too long for a look
+            foreign.check_converter(name)
+            return
     with _opened(path, name):
         pass
 
@@ -124,7 +129,8 @@ def streaming(
 @contextlib.contextmanager
 def _opened(source: str | Path | bytes, name: str) -> Iterator[soundfile.SoundFile]:
     """A sound file or its bytes, open for reading; all that goes wrong becomes an AudioError."""
-    with _open(source, name) as original, foreign.readable(original, name) as data:
+    path = Path(source) if not isinstance(source, bytes) and os.path.isfile(source) else None
+    with _open(source, name) as original, foreign.readable(original, name, path) as data:
         if missing := shortage(data):
             raise AudioError(f"{name}: truncated: {missing}")
         try:
@@ -235,7 +241,7 @@ def check_output(path: Path) -> None:
     if not path.parent.is_dir():
         raise AudioError(f"{path}: the folder {path.parent} does not exist")
     if path.suffix.lower() == ".m4a":
-        foreign.check_encoder(path)
+        foreign.check_converter(str(path))
 
 
 @contextlib.contextmanager
@@ -251,7 +257,7 @@ def writing(path: Path, sample_rate: int) -> Iterator[Callable[[np.ndarray], Non
     check_output(path)
     path = path.resolve()  # what a link points to is replaced, not the link
     kind, subtype = WRITABLE[path.suffix.lower()]
-    unfinished = path.with_name(f".{path.stem[:200]}-{secrets.token_hex(4)}")
+    unfinished = path.with_name(f".lfm-{secrets.token_hex(8)}")
     encoded = unfinished.with_name(f"{unfinished.name}.m4a")
     try:
         with soundfile.SoundFile(

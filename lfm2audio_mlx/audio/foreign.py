@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from lfm2audio_mlx.errors import AudioError
 
-__all__ = ["SUFFIXES", "check_encoder", "encode", "readable"]
+__all__ = ["SUFFIXES", "check_converter", "encode", "needs_converter", "readable"]
 
 SUFFIXES = {".m4a", ".mp4", ".m4b", ".aac", ".mov", ".webm", ".mkv", ".wma"}
 """Endings of files that are converted before they are read."""
@@ -34,25 +34,27 @@ def is_foreign(head: bytes) -> bool:
 
 
 @contextlib.contextmanager
-def readable(original: BinaryIO, name: str) -> Iterator[BinaryIO]:
-    """`original` itself, or the wav that a converter makes of it; either at its beginning.
+def readable(original: BinaryIO, name: str, path: Path | None) -> Iterator[BinaryIO]:
+    """`original` itself, or what a converter makes of it; either at its beginning. `path` is
+    where it lies, if it is a file.
 
     Raises:
         AudioError: it needs a converter, and there is none or it fails.
     """
-    head = original.read(HEAD)
-    original.seek(0)
-    if not is_foreign(head):
+    if not needs_converter(original):
         yield original
         return
     with tempfile.TemporaryDirectory(prefix="lfm-") as folder:
-        source, target = Path(folder, "original.m4a"), Path(folder, "sound.wav")
-        with source.open("wb") as copy:
-            shutil.copyfileobj(original, copy)
+        source, target = path or Path(folder, "original"), Path(folder, "sound")
+        if path is None:
+            with source.open("wb") as copy:
+                shutil.copyfileobj(original, copy)
+        # Formats that hold more than the 4 GiB of a plain wav, which others cut off silently.
+        file = f"file:{source.absolute()}"
         failure = _run(
             [
-                [AFCONVERT, "-f", "WAVE", "-d", "LEI16", str(source), str(target)],
-                ["ffmpeg", *_QUIET, "-i", str(source), "-vn", "-f", "wav", str(target)],
+                [AFCONVERT, "-f", "caff", "-d", "LEI16", str(source.absolute()), str(target)],
+                ["ffmpeg", *_QUIET, "-i", file, "-vn", "-rf64", "auto", "-f", "wav", str(target)],
             ]
         )
         if failure:
@@ -61,14 +63,21 @@ def readable(original: BinaryIO, name: str) -> Iterator[BinaryIO]:
             yield data
 
 
-def check_encoder(path: Path) -> None:
-    """Refuse to write a format that nothing here can, before any work.
+def needs_converter(original: BinaryIO) -> bool:
+    """Is it of a format that must be converted? Leaves it at its beginning."""
+    head = original.read(HEAD)
+    original.seek(0)
+    return is_foreign(head)
+
+
+def check_converter(name: str) -> None:
+    """Refuse what needs a converter before any work, if none is here.
 
     Raises:
         AudioError: there is no converter.
     """
     if not _present(AFCONVERT) and not _present("ffmpeg"):
-        raise AudioError(f"{path}: {_NEITHER}")
+        raise AudioError(f"{name}: {_NEITHER}")
 
 
 def encode(wav: Path, target: Path) -> None:

@@ -39,19 +39,19 @@ class Voice:
         self._codec = codec
         self._state: Any = None
 
-    def speak(self, frame: AudioFrame, sentence: int = 0) -> Sound:
+    def speak(self, frame: AudioFrame) -> Sound:
         """The sound of one frame."""
         codes = mx.array(frame.codes)[None, :, None]
         samples, self._state = self._codec.decode(codes, self._state)
-        return self._sound(samples, sentence)
+        return self._sound(samples)
 
-    def finish(self, sentence: int = 0) -> Iterator[Sound]:
+    def finish(self) -> Iterator[Sound]:
         """Give what the codec held back; the next frame begins a new stream."""
         if self._state is not None:
             samples = self._codec.flush(self._state)
             self._state = None
             if samples.size:
-                yield self._sound(samples, sentence)
+                yield self._sound(samples)
 
-    def _sound(self, samples: mx.array, sentence: int) -> Sound:
-        return Sound(np.array(samples[0].astype(mx.float32)), self._codec.sample_rate, sentence)
+    def _sound(self, samples: mx.array) -> Sound:
+        return Sound(np.array(samples[0].astype(mx.float32)), self._codec.sample_rate)

@@ -8,7 +8,7 @@ import unicodedata
 
 from sentencex import segment  # pyright: ignore[reportAttributeAccessIssue]
 
-__all__ = ["sentences", "to_say"]
+__all__ = ["count_words", "sentences", "to_say"]
 
 KANA = "\u3040-\u30ff\uff66-\uff9f"
 HAN = "\u3400-\u4dbf\u4e00-\u9fff"
@@ -117,4 +117,9 @@ def _joined(pieces: list[str], longest: int, gap: str) -> list[str]:
 
 
 def _is_short(piece: str) -> bool:
-    return len(WORD.findall(piece)) < FEW
+    return count_words(piece) < FEW
+
+
+def count_words(text: str) -> int:
+    """Words as far as length is concerned, also where no blanks are between them."""
+    return len(WORD.findall(text))

@@ -475,7 +475,6 @@ def test_what_was_attached_waits_for_a_question_that_can_be_asked(terminal: Term
     assert [(asked, seconds) for asked, seconds, *_ in turns("a")] == [("hello", SECONDS)]
 
 
-@pytest.mark.xfail(strict=True, reason="only a question's name is read as a terminal writes it")
 def test_what_is_attached_may_be_dropped_on_the_terminal(terminal: Terminal, tmp_path: Path):
     (tmp_path / "my file.wav").write_bytes(SPEECH.read_bytes())
     child = terminal("chat", "--no-audio", HOME=str(tmp_path))
@@ -588,10 +587,8 @@ def spoken(path: Path) -> np.ndarray:
 
 
 def seconds_of_sound(samples: np.ndarray) -> float:
-    """How long it was not silent, counted in tenths of a second."""
-    size = SPEAKER_RATE // 10
-    blocks = samples[: len(samples) // size * size].reshape(-1, size)
-    return float((np.abs(blocks).max(axis=1) > 1e-3).sum() / 10)
+    """How long it is not silent, gaps and moments of quiet left out."""
+    return float((np.abs(samples) > 1e-3).sum() / SPEAKER_RATE)
 
 
 @pytest.mark.parametrize("line", ["/record", ""])
@@ -615,9 +612,9 @@ def test_a_question_is_spoken_and_the_answer_heard(
     assert asked == pytest.approx(SECONDS, abs=1.0)  # silence around it may be cut or kept
     assert kept_exchange.sound is not None
     samples, rate = kept_exchange.sound
-    # A block that is half silent may count on one side only, at the beginning and at the end.
-    assert seconds_of_sound(heard) == pytest.approx(seconds_of_sound(samples), abs=0.5)
     assert rate == SPEAKER_RATE
+    # Gaps, which a busy machine makes, do not count; what is cut in their midst rings a little.
+    assert seconds_of_sound(heard) == pytest.approx(seconds_of_sound(samples), rel=0.1)
 
 
 def test_ctrl_c_ends_a_recording_and_what_was_said_is_asked(terminal: Terminal, pulse: Pulse):

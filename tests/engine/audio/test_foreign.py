@@ -78,7 +78,7 @@ def test_on_a_mac_afconvert_does_it(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(foreign, "AFCONVERT", str(stand_in))
     (tmp_path / "a.m4a").write_bytes(b"\0\0\0\x18ftypM4A " + b"x" * 1000)
     assert len(read_audio(tmp_path / "a.m4a", 16_000)) == 32_000
-    assert (tmp_path / "called").read_text().startswith("-f WAVE -d LEI16 ")
+    assert (tmp_path / "called").read_text().startswith("-f caff -d LEI16 ")
     with writing(tmp_path / "b.m4a", 16_000) as write:
         write(tone())
     assert (tmp_path / "called").read_text().startswith("-f m4af -d aac ")
@@ -99,3 +99,20 @@ def test_on_a_mac_afconvert_does_it(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 )
 def test_formats_are_told_by_their_first_bytes(head: bytes, wanted: bool):
     assert foreign.is_foreign(head) is wanted
+
+
+@needs_ffmpeg
+def test_a_look_converts_nothing_and_reading_converts_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    soundfile.write(tmp_path / "a.wav", tone(), 16_000)
+    command = ["ffmpeg", "-loglevel", "error", "-i", "a.wav", "-a.m4a"]
+    subprocess.run([*command[:-1], "./-a.m4a"], cwd=tmp_path, check=True)
+    calls: list[object] = []
+    run = foreign._run
+    monkeypatch.setattr(foreign, "_run", lambda commands: calls.append(commands) or run(commands))
+    monkeypatch.chdir(tmp_path)
+    probe("-a.m4a")
+    assert calls == []
+    assert len(read_audio("-a.m4a", 16_000)) > 30_000
+    assert len(calls) == 1
