@@ -12,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lfm2audio_mlx import __version__
 from lfm2audio_mlx.errors import AudioError, RequestError
 from lfm2audio_mlx.results import Span
 
@@ -33,6 +34,7 @@ def identity(source: Path, model: str | None, prompt: str | None) -> dict[str, A
         raise AudioError(f"{source}: cannot be read: {error.strerror}") from error
     return {
         "journal": 1,
+        "lfm": __version__,
         "size": state.st_size,
         "changed": state.st_mtime_ns,
         "model": model,

@@ -48,8 +48,8 @@ def emit(kind: str, schema: str = SCHEMA, **fields: Any) -> None:
 
 
 def printable(text: str) -> str:
-    """Text of a model as it may go to a terminal: control characters but line ends left out."""
-    return "".join(char for char in text if char == "\n" or unicodedata.category(char)[0] != "C")
+    """Text of a model as a terminal may have it: no control characters but line ends and tabs."""
+    return "".join(char for char in text if char in "\n\t" or unicodedata.category(char)[0] != "C")
 
 
 def megabytes(size: int) -> str:

@@ -79,7 +79,7 @@ def transcribe_one(recording: Recording, job: Job) -> None:
             finish(recording, transcript, job)
     except (KeyboardInterrupt, SystemExit):
         if journal and journal.kept:
-            log.info("what is finished is kept: the same command goes on from there")
+            log.info("what is finished is kept: the same command with --resume goes on from there")
         raise
     except AudioError as error:
         if isinstance(recording.source, bytes):  # which have no name of their own

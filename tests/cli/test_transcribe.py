@@ -424,11 +424,28 @@ def test_an_interrupted_resumption_is_resumed(talk: tuple[Path, list[str]], fili
     assert computed == len(sentences) - 3
 
 
-def test_without_being_asked_nothing_is_taken_over(talk: tuple[Path, list[str]], filing: Job):
+def test_what_is_half_done_is_gone_on_with_in_any_case(talk: tuple[Path, list[str]], filing: Job):
+    """It is the same to the byte, and hours of work should not hang on an option."""
     path, sentences = talk
     interrupted(path, filing, 3)
     counted = Counted(filing.backend)  # type: ignore[arg-type]
     transcribed(path, replace(filing, backend=counted))  # type: ignore[arg-type]
+    assert counted.computed == len(sentences) - 3
+
+
+def test_recordings_that_are_done_are_passed_over_when_resuming(
+    talk: tuple[Path, list[str]], filing: Job, tmp_path: Path
+):
+    path, sentences = talk
+    mine = Path(shutil.copy(path, tmp_path))
+    transcribed(mine, filing)
+    for resume, expected in ((False, len(sentences)), (True, 0)):
+        counted = Counted(filing.backend)  # type: ignore[arg-type]
+        transcribed(mine, replace(filing, backend=counted, resume=resume))  # type: ignore[arg-type]
+        assert counted.computed == expected
+    mine.touch()  # it has changed since
+    counted = Counted(filing.backend)  # type: ignore[arg-type]
+    transcribed(mine, replace(filing, backend=counted, resume=True))  # type: ignore[arg-type]
     assert counted.computed == len(sentences)
 
 
