@@ -170,7 +170,72 @@ def test_an_interrupted_command_says_so_by_its_code(tmp_path: Path, number: sign
     assert (out, errors) == ("", "")
 
 
+@pytest.mark.parametrize("command", ["transcribe", "nonsense"])
+def test_with_stderr_closed_stdout_still_has_results_alone(command: str):
+    shell = f"{sys.executable} -m lfm_cli {command} {SPEECH} 2>&-"
+    result = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, timeout=60)
+    wanted = (0, f"{SAID}\n") if command == "transcribe" else (2, "")
+    assert (result.returncode, result.stdout) == wanted
+
+
+def test_what_runs_under_nohup_does_not_end_with_the_terminal(tmp_path: Path):
+    command = ["nohup", sys.executable, "-m", "lfm_cli", "-q", "transcribe", "--watch", "."]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    time.sleep(3)
+    process.send_signal(signal.SIGHUP)
+    time.sleep(1)
+    assert process.poll() is None
+    process.terminate()
+    process.communicate(timeout=20)
+    assert process.returncode == 143
+
+
 # Terminals
+
+
+@pytest.mark.parametrize("options", [["-o", "out"], ["-f", "srt"], ["--json"]])
+def test_the_bar_is_gone_before_results_are_printed(tmp_path: Path, options: list[str]):
+    """Each line of results begins at the left edge, where the bar has been erased."""
+    import pexpect
+
+    child = pexpect.spawn(
+        sys.executable,
+        ["-m", "lfm_cli", "transcribe", str(SPEECH), *options],
+        env={**os.environ, "TERM": "xterm"},
+        cwd=str(tmp_path),
+        encoding="utf-8",
+        dimensions=(24, 400),
+        timeout=60,
+    )
+    shown = child.read()
+    child.close()
+    first = {"-o": "out/seen_04.txt", "-f": "1\r\n", "--json": '{"schema"'}[options[0]]
+    at = shown.index(first)
+    # Erase in line, or a fresh line, directly before it.
+    assert shown[:at].endswith(("\x1b[2K", "\r\n", "\x1b[?25h"))
+
+
+def test_the_name_of_a_file_is_no_markup(tmp_path: Path):
+    import shutil
+
+    import pexpect
+
+    name = "d[/x].wav"
+    (tmp_path / "d[").mkdir()
+    shutil.copy(SPEECH, tmp_path / name)
+    child = pexpect.spawn(
+        sys.executable,
+        ["-m", "lfm_cli", "transcribe", name],
+        env={**os.environ, "TERM": "xterm"},
+        cwd=str(tmp_path),
+        encoding="utf-8",
+        timeout=60,
+    )
+    shown = child.read()
+    child.close()
+    assert (child.exitstatus, SAID in shown) == (0, True)
 
 
 def test_progress_and_colours_stay_out_of_pipes(tmp_path: Path):

@@ -1,5 +1,6 @@
 """`lfm doctor` finds what is wrong and only that, and its exit code says whether anything is."""
 
+import json
 import os
 import platform
 import sys
@@ -344,3 +345,13 @@ def test_what_is_wanted_of_a_package_is_found_in_the_metadata():
         )
     ]
     assert found == [">=0.32", ">=0.32,<1", ">=0.32", "", "", ""]
+
+
+def test_a_configuration_that_no_command_takes_is_a_fault(home: Path):
+    """A command that there is not, or an option."""
+    for text in ("[nosuch]\na = 1\n", "[say]\nvoise = 1\n"):
+        (home / "config.toml").write_text(text)
+        result = CliRunner().invoke(app, ["doctor", "--json"])
+        (found,) = [c for c in json.loads(result.stdout)["checks"] if c["name"] == "configuration"]
+        assert found["state"] == "fault"
+        assert result.exit_code == 1

@@ -443,7 +443,8 @@ def test_recordings_that_are_done_are_passed_over_when_resuming(
         counted = Counted(filing.backend)  # type: ignore[arg-type]
         transcribed(mine, replace(filing, backend=counted, resume=resume))  # type: ignore[arg-type]
         assert counted.computed == expected
-    mine.touch()  # it has changed since
+    later = mine.stat().st_mtime + 10
+    os.utime(mine, (later, later))  # it has changed since
     counted = Counted(filing.backend)  # type: ignore[arg-type]
     transcribed(mine, replace(filing, backend=counted, resume=True))  # type: ignore[arg-type]
     assert counted.computed == len(sentences)
@@ -577,6 +578,18 @@ def test_what_is_there_and_what_comes_is_heard_once(
     ]
     assert (tmp_path / "out" / "done.tsv").read_text() == "mine"
     assert watched(nothing, nothing, recursive=True)[0] == "below/a.tsv"
+
+
+def test_two_recordings_of_one_name_are_told_apart(
+    watched: Callable[..., list[str]], tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    shutil.copy(SPEECH, tmp_path / "talk.flac")
+    shutil.copy(OTHER, tmp_path / "talk.wav")
+    assert watched(nothing, nothing, nothing) == ["talk.tsv"]
+    (message,) = caplog.messages
+    assert "talk.wav" in message
+    assert "talk.flac" in message
+    assert SAID in (tmp_path / "out" / "talk.tsv").read_text()
 
 
 def test_a_file_that_fails_is_named_once_and_tried_again_when_it_changes(
