@@ -20,9 +20,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Play", "devices", "library", "loudspeaker", "sound_sink"]
 
+STOPPED = "the loudspeaker has stopped; was it unplugged?"
+
 Play = Callable[["np.ndarray"], None]
-TAIL_SECONDS = 0.1
-"""Silence after the end, or some systems drop what they still hold of the speech."""
+LATENCY_SECONDS = 0.2
+"""How much the system holds ready, so that a busy moment makes no gap."""
+TAIL_SECONDS = 0.05
+"""Silence after the end, beside what the system holds, or it drops the end of the speech."""
 AHEAD_SECONDS = 60.0
 """How far speech is made ahead of what is heard; after that the maker waits."""
 
@@ -113,6 +117,7 @@ def loudspeaker(sample_rate: int, device: str | None, instead: str) -> Generator
             channels=1,
             dtype="float32",
             device=as_device(device),
+            latency=LATENCY_SECONDS,
             callback=speaker.fill,
             finished_callback=speaker.silent.set,
         )
@@ -122,7 +127,7 @@ def loudspeaker(sample_rate: int, device: str | None, instead: str) -> Generator
         raise AudioError(f"{what} ({error}); {instead}") from error
     try:
         yield speaker.play
-        speaker.finish()
+        speaker.finish(int((stream.latency + TAIL_SECONDS) * sample_rate))
         stream.stop()
     finally:
         stream.abort()  # unless it has stopped, what is still to come is not wanted any more
@@ -139,7 +144,7 @@ class _Speaker:
         self._held = 0
         self._tail: int | None = None
         """Samples of silence that are still to come; None before the end."""
-        self._tail_samples = int(TAIL_SECONDS * sample_rate)
+        self._over = False
         self._changed = threading.Condition()
         self.silent = threading.Event()
 
@@ -148,16 +153,22 @@ class _Speaker:
             while self._held > self._most and not self.silent.is_set():
                 self._changed.wait(0.2)  # so that ctrl-C gets through
             if self.silent.is_set():
-                raise AudioError("the loudspeaker has stopped; was it unplugged?")
+                raise AudioError(STOPPED)
             self._pieces.append(samples)
             self._held += len(samples)
 
-    def finish(self) -> None:
-        """Wait until all is heard."""
+    def finish(self, tail: int) -> None:
+        """Wait until all is heard, and `tail` samples of silence after it.
+
+        Raises:
+            AudioError: the loudspeaker stopped before.
+        """
         with self._changed:
-            self._tail = self._tail_samples
+            self._tail = tail
         while not self.silent.wait(0.1):
             pass
+        if not self._over:
+            raise AudioError(STOPPED)
 
     def fill(self, out: np.ndarray, frames: int, time: object, status: object) -> None:
         """PortAudio's call for the next samples [frames, 1]; silence where none are ready."""
@@ -173,8 +184,8 @@ class _Speaker:
             self._held -= filled
             if self._tail is not None:
                 self._tail -= frames - filled
-            ended = self._tail is not None and self._tail <= 0
+            self._over = self._tail is not None and self._tail <= 0
             self._changed.notify()
         out[filled:] = 0.0
-        if ended:
+        if self._over:
             raise self._sound.CallbackStop

@@ -68,10 +68,13 @@ def transcribe(
         bool, typer.Option("--resume", help="Pass over recordings whose files are there already.")
     ] = False,
     max_line_width: Annotated[
-        int, typer.Option("--max-line-width", min=8, help="Characters in a line of subtitles.")
+        int,
+        typer.Option(
+            "--max-line-width", min=8, max=1000, help="Characters in a line of subtitles."
+        ),
     ] = 42,
     max_line_count: Annotated[
-        int, typer.Option("--max-line-count", min=1, help="Lines in a subtitle.")
+        int, typer.Option("--max-line-count", min=1, max=10, help="Lines in a subtitle.")
     ] = 2,
     prompt: Annotated[
         str | None,
