@@ -6,7 +6,7 @@ prompts, and what the model gives (tokens, codes) into words and sound.
 
 import logging
 import secrets
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -16,7 +16,7 @@ import numpy as np
 
 from lfm2audio_mlx.audio.features import check_speech, log_mel
 from lfm2audio_mlx.audio.files import AudioSource, read_audio, source_name, streaming
-from lfm2audio_mlx.audio.vad import speech_in
+from lfm2audio_mlx.audio.vad import SAMPLE_RATE, Speech, SpeechCutter
 from lfm2audio_mlx.conversation import Chat
 from lfm2audio_mlx.errors import RequestError
 from lfm2audio_mlx.generation.decode import (
@@ -33,7 +33,7 @@ from lfm2audio_mlx.generation.prompt import AudioClip, beginning, open_turn, tur
 from lfm2audio_mlx.generation.render import Voice, render
 from lfm2audio_mlx.generation.sampling import GREEDY, Sampling
 from lfm2audio_mlx.generation.score import log_likelihoods
-from lfm2audio_mlx.results import EndOfTurn, Exchange, Sound, Span, Transcript, Words
+from lfm2audio_mlx.results import EndOfTurn, Exchange, Progress, Sound, Span, Transcript, Words
 from lfm2audio_mlx.text.sentences import to_say
 from lfm2audio_mlx.text.tokenizer import Tokenizer
 from lfm2audio_mlx.tokens import CONTEXT_LENGTH
@@ -114,46 +114,44 @@ class Engine:
 
     def transcribe(self, audio: AudioSource, *, prompt: str | None = None) -> Transcript:
         """The words of a recording of any length; see `spans`."""
-        heard = 0.0
-
-        def remember(_: float, duration: float) -> None:
-            nonlocal heard
-            heard = duration
-
-        found = tuple(self.spans(audio, prompt=prompt, progress=remember))
-        return Transcript(heard, found)
+        return Transcript.of(self.spans(audio, prompt=prompt))
 
     def spans(
-        self,
-        audio: AudioSource,
-        *,
-        prompt: str | None = None,
-        after: float = 0.0,
-        progress: Callable[[float, float], None] | None = None,
-    ) -> Iterator[Span]:
-        """The words of a recording of any length, span by span as they are heard, greedy.
+        self, audio: AudioSource, *, prompt: str | None = None, after: float = 0.0
+    ) -> Iterator[Span | Progress]:
+        """The words of a recording of any length, span by span as they are heard, greedy; between
+        them, how far it is.
 
         Sound is cut at pauses into spans of at most 30 s, each heard by itself; what is no speech
         is not. Memory does not grow with the length. `prompt` replaces the checkpoint's own
         system prompt. Spans that end by `after` (seconds) are passed over: they are known.
-        `progress` is told how many seconds of how many are done.
 
         Raises:
             AudioError: it cannot be read, or is too short or not finite.
         """
-        rate = self.config.features.sample_rate
-        told = progress or (lambda done, duration: None)
+        rate, cutter, done = self.config.features.sample_rate, SpeechCutter(), 0
         with streaming(audio, rate) as (duration, blocks):
             if duration * rate < self.config.features.win_length:
                 samples = np.concatenate([np.zeros(0, np.float32), *blocks])
                 check_speech(samples, self.config.features, source_name(audio))
-            told(0.0, duration)
-            for speech in speech_in(_counted(blocks, rate, duration, told)):
-                end = min(speech.end, duration)
-                if end > after:
-                    span = self.hear((speech.samples, rate), prompt=prompt)
-                    yield replace(span, start=speech.start, end=end)
-        told(duration, duration)
+            yield Progress(0.0, duration)
+            for block in blocks:
+                for at in range(0, len(block), rate):  # a second at a time
+                    piece = block[at : at + rate]
+                    yield from self._heard(cutter.push(piece), duration, after, prompt)
+                    done += len(piece)
+                    yield Progress(min(done / rate, duration), duration)
+            yield from self._heard(cutter.finish(), duration, after, prompt)
+            yield Progress(duration, duration)
+
+    def _heard(
+        self, spoken: list[Speech], duration: float, after: float, prompt: str | None
+    ) -> Iterator[Span]:
+        for speech in spoken:
+            end = min(speech.end, duration)
+            if end > after:
+                span = self.hear((speech.samples, SAMPLE_RATE), prompt=prompt)
+                yield replace(span, start=speech.start, end=end)
 
     def hear(
         self, audio: AudioSource, *, prompt: str | None = None, max_tokens: int | None = None
@@ -345,19 +343,6 @@ class Engine:
             max_tokens=max_tokens,
             key=key,
         )
-
-
-def _counted(
-    blocks: Iterator[np.ndarray], rate: int, duration: float, told: Callable[[float, float], None]
-) -> Iterator[np.ndarray]:
-    """The blocks, in pieces of a second; each is told of when the next is asked for."""
-    done = 0
-    for block in blocks:
-        for at in range(0, len(block), rate):
-            piece = block[at : at + rate]
-            yield piece
-            done += len(piece)
-            told(min(done / rate, duration), duration)
 
 
 def _key(seed: int | None) -> mx.array:

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import numpy as np
 
-__all__ = ["EndOfTurn", "Exchange", "Part", "Sound", "Span", "Transcript", "Words"]
+__all__ = ["EndOfTurn", "Exchange", "Part", "Progress", "Sound", "Span", "Transcript", "Words"]
 
 
 @dataclass(frozen=True)
@@ -29,11 +31,31 @@ class Span:
 
 
 @dataclass(frozen=True)
+class Progress:
+    """How much of a recording has been heard, and how long it is, in seconds."""
+
+    done: float
+    duration: float
+
+
+@dataclass(frozen=True)
 class Transcript:
     """What was heard in `duration` seconds, span by span, in order."""
 
     duration: float
     spans: tuple[Span, ...]
+
+    @classmethod
+    def of(cls, heard: Iterable[Span | Progress]) -> Transcript:
+        """All that was heard, as it came."""
+        spans: list[Span] = []
+        duration = 0.0
+        for item in heard:
+            if isinstance(item, Progress):
+                duration = item.duration
+            else:
+                spans.append(item)
+        return cls(duration, tuple(spans))
 
     @property
     def text(self) -> str:
@@ -75,6 +97,10 @@ class EndOfTurn:
 
     reason: Literal["end", "length", "context"]
 
+
+SCHEMA = "lfm/1"
+"""Name and version of the JSON that is made of these (docs/schema.json); another number when a
+field changes its meaning."""
 
 Part: TypeAlias = "str | Path | bytes | tuple[np.ndarray, int]"
 """A part of what is said to the model: a `str` is words, anything else is sound (a file, a file's

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from lfm_cli.model import choose_model, model_name, usable
 
 if TYPE_CHECKING:
     from lfm2audio_mlx.audio.files import AudioSource
-    from lfm2audio_mlx.results import EndOfTurn, Exchange, Part, Sound, Span, Words
+    from lfm2audio_mlx.results import EndOfTurn, Exchange, Part, Progress, Sound, Span, Words
 
 __all__ = ["Backend", "Conversation", "open_backend"]
 
@@ -34,17 +34,9 @@ class Backend(Protocol):
     @property
     def sample_rate(self) -> int: ...
 
-    @property
-    def voices(self) -> tuple[str, ...]: ...
-
     def spans(
-        self,
-        audio: AudioSource,
-        *,
-        prompt: str | None = None,
-        after: float = 0.0,
-        progress: Callable[[float, float], None] | None = None,
-    ) -> Iterator[Span]: ...
+        self, audio: AudioSource, *, prompt: str | None = None, after: float = 0.0
+    ) -> Iterator[Span | Progress]: ...
 
     def hear(self, audio: AudioSource, *, prompt: str | None = None) -> Span: ...
 

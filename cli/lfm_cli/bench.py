@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lfm_cli.model import ModelOption, choose_model, usable
+from lfm_cli.machine import chip_and_system
+from lfm_cli.model import ModelOption, choose_model, model_name, usable
 from lfm_cli.terminal import JsonOption, columns, emit, megabytes, progress_bar
 
 if TYPE_CHECKING:
@@ -69,16 +70,14 @@ def _measure(folder: Path, repeat: int) -> tuple[dict[str, str], list[Figure], i
             progress(len(figures), len(STAGES) + 1)
             figures.append(measure(stage, engine, repeat))
     dtype = str(engine.dtype).rpartition(".")[2]
-    return {"name": folder.resolve().name, "dtype": dtype}, figures, mx.get_peak_memory()
+    return {"name": model_name(folder), "dtype": dtype}, figures, mx.get_peak_memory()
 
 
 def _machine() -> dict[str, Any]:
     """What the figures are of."""
     import mlx.core as mx
 
-    from lfm_cli.doctor import machine
-
-    chip, system = machine()
+    chip, system = chip_and_system()
     return {
         "chip": chip,
         "cores": os.cpu_count(),

@@ -11,7 +11,6 @@ import os
 import platform
 import re
 import shutil
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -24,12 +23,13 @@ from typing import Any, Literal, cast
 import typer
 
 from lfm2audio_mlx.errors import AudioError, LfmError, ModelError
+from lfm_cli.machine import chip_and_system
 from lfm_cli.model import EMBEDDED, ModelOption, find_model, preferred
 from lfm_cli.settings import config_path, defaults, read_settings
 from lfm_cli.terminal import JsonOption, columns, emit
 from lfm_convert import store
 
-__all__ = ["doctor", "machine"]
+__all__ = ["doctor"]
 
 PACKAGE = "lfm2audio-mlx"
 MACOS = "14.0"
@@ -86,20 +86,8 @@ def _examine(model: str | None) -> Iterator[tuple[str, Finding]]:
 # The machine
 
 
-def machine() -> tuple[str, str]:
-    """The chip, and the system with its version, in words."""
-    if platform.system() == "Darwin":
-        command = ["/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string"]
-        result = subprocess.run(command, capture_output=True, text=True, errors="replace")
-        return result.stdout.strip() or platform.machine(), f"macOS {platform.mac_ver()[0]}"
-    cpu = Path("/proc/cpuinfo")
-    found = re.search(r"^model name\s*: (.+)$", cpu.read_text() if cpu.exists() else "", re.M)
-    chip = found[1] if found else platform.machine()
-    return chip, f"{platform.system()} {platform.release()}"
-
-
 def _system(_: str | None) -> Finding:
-    chip, system = machine()
+    chip, system = chip_and_system()
     return judge_system(
         f"{chip}, {system}", platform.system(), platform.machine(), platform.mac_ver()[0]
     )

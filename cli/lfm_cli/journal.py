@@ -1,4 +1,4 @@
-"""What is finished of a long transcript, kept beside it so that `--resume` can go on from there.
+"""What is finished of a long transcript, kept beside it so that the next run can go on from there.
 
 A hidden file of JSON lines: the first says what is transcribed, by which model and how, each
 other one is a span. It is there while the work is under way and after an interruption.
@@ -7,6 +7,7 @@ other one is a span. It is there while the work is under way and after an interr
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from lfm2audio_mlx import __version__
 from lfm2audio_mlx.errors import AudioError, RequestError
-from lfm2audio_mlx.results import Span
+from lfm2audio_mlx.results import Progress, Span
+from lfm_cli.transcripts import write_text
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -43,12 +45,24 @@ def identity(source: Path, model: str | None, prompt: str | None) -> dict[str, A
 
 
 class Journal:
-    """The finished spans of one recording. As a context it writes; leaving it after an error
-    keeps the file if there is anything in it, leaving it normally deletes it."""
+    """The finished `spans` of one recording. As a context it takes up those of an earlier run and
+    writes down new ones; leaving it after an error keeps the file if there is anything in it,
+    leaving it normally deletes it."""
 
     def __init__(self, path: Path, identity: dict[str, Any]):
         self.path, self._identity = path, identity
-        self._kept = False
+        self.spans: list[Span] = []
+
+    def __enter__(self) -> Journal:
+        self.spans = self.finished()
+        lines = [self._identity, *map(asdict, self.spans)]
+        # In one step: what an earlier run has done is never out of reach.
+        write_text(self.path, "".join(map(_line, lines)))
+        try:
+            self._file = self.path.open("a", encoding="utf-8")
+        except OSError as error:
+            raise self._fault(error) from error
+        return self
 
     def finished(self) -> list[Span]:
         """The spans of an earlier run on the same recording with the same model; the last line
@@ -61,26 +75,25 @@ class Journal:
         except (OSError, ValueError, TypeError, KeyError):
             return []
 
-    def __enter__(self) -> Journal:
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self.path.open("w", encoding="utf-8")
-        except OSError as error:
-            raise RequestError(f"{self.path}: cannot be written: {error.strerror}") from error
-        self._write(self._identity)
-        return self
-
     def add(self, span: Span) -> None:
-        """Keep a span, at once."""
-        self._write(asdict(span))
-        self._kept = True
+        """Write a span down, at once.
 
-    def _write(self, line: dict[str, Any]) -> None:
+        Raises:
+            RequestError: the disk is full, or gone.
+        """
         try:
-            self._file.write(json.dumps(line) + "\n")  # ASCII: no half of a character
+            self._file.write(_line(asdict(span)))
             self._file.flush()
         except OSError as error:
-            raise RequestError(f"{self.path}: cannot be written: {error.strerror}") from error
+            raise self._fault(error) from error
+        self.spans.append(span)
+
+    def keeping(self, heard: Iterable[Span | Progress]) -> Iterator[Span | Progress]:
+        """The same, each span written down as it passes; see `add`."""
+        for item in heard:
+            if isinstance(item, Span):
+                self.add(item)
+            yield item
 
     def __exit__(
         self,
@@ -90,13 +103,15 @@ class Journal:
     ) -> None:
         with suppress(OSError):  # what is kept was flushed
             self._file.close()
-        if error is None or not self._kept:
+        if error is None or not self.spans:
             self.path.unlink(missing_ok=True)
 
-    @property
-    def kept(self) -> bool:
-        """Is there anything to go on from?"""
-        return self._kept
+    def _fault(self, error: OSError) -> RequestError:
+        return RequestError(f"{self.path}: cannot be written: {error.strerror}")
+
+
+def _line(entry: dict[str, Any]) -> str:
+    return json.dumps(entry) + "\n"  # ASCII: no half of a character
 
 
 def _span(entry: dict[str, Any]) -> Span:

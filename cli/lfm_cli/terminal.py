@@ -15,23 +15,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lfm2audio_mlx.errors import RequestError
+from lfm2audio_mlx.results import SCHEMA
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 __all__ = [
-    "SCHEMA",
     "JsonOption",
     "columns",
     "confirm",
     "emit",
+    "insist",
     "megabytes",
     "printable",
     "progress_bar",
+    "read_line",
 ]
-
-SCHEMA = "lfm/1"
-"""Name and version of what `--json` prints; another number when a field changes its meaning."""
 
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print the result as JSON (docs/json.md has the schema).")
@@ -87,11 +86,8 @@ def insist(question: str, command: str) -> None:
     """
     if not sys.stdin.isatty():
         raise RequestError(f"`{command}` asks first, and nobody is there to answer; --yes does not")
-    try:
-        if not typer.confirm(question, err=True):
-            raise typer.Exit(1)
-    except typer.Abort:  # ctrl-C, or ctrl-D
-        raise KeyboardInterrupt from None
+    if not _answered(question):
+        raise typer.Exit(1)
 
 
 def read_line(prompt: bool) -> str:
@@ -111,6 +107,10 @@ def confirm(question: str) -> bool:
     """Ask on the terminal; no, if nobody is there to answer."""
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return False
+    return _answered(question)
+
+
+def _answered(question: str) -> bool:
     try:
         return typer.confirm(question, err=True)
     except typer.Abort:  # ctrl-C, or ctrl-D

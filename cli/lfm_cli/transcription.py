@@ -10,7 +10,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from lfm2audio_mlx.errors import AudioError, LfmError
-from lfm2audio_mlx.results import Span, Transcript
+from lfm2audio_mlx.results import Progress, Span, Transcript
 from lfm2audio_mlx.text.cues import Layout, plain
 from lfm2audio_mlx.text.subtitles import document, render
 from lfm_cli.journal import Journal, identity
@@ -70,15 +70,14 @@ def transcribe_one(recording: Recording, job: Job) -> None:
         log.info("%s: is transcribed already", recording.name)
         return
     journal = _journal(recording, job)
-    known = journal.finished() if journal else []
-    if known:
-        log.info("%s: going on at %.0f s, where it was left", recording.name, known[-1].end)
     try:
         with journal or nullcontext():
-            transcript = _heard(recording, job, known, journal)
-            finish(recording, transcript, job)
+            if journal and journal.spans:
+                left = journal.spans[-1].end
+                log.info("%s: going on at %.0f s, where it was left", recording.name, left)
+            finish(recording, Transcript.of(_heard(recording, job, journal)), job)
     except (KeyboardInterrupt, SystemExit):
-        if journal and journal.kept:
+        if journal and journal.spans:
             log.info("what is finished is kept: the same command with --resume goes on from there")
         raise
     except AudioError as error:
@@ -87,28 +86,19 @@ def transcribe_one(recording: Recording, job: Job) -> None:
         raise
 
 
-def _heard(
-    recording: Recording, job: Job, known: list[Span], journal: Journal | None
-) -> Transcript:
-    """All spans, those that are known and the others as they are heard."""
-    spans: list[Span] = []
-    duration = 0.0
+def _heard(recording: Recording, job: Job, journal: Journal | None) -> Iterator[Span | Progress]:
+    """All spans, those that are known and the others as they are heard, each told of."""
+    known = tuple(journal.spans) if journal else ()
+    after = known[-1].end if known else 0.0
+    fresh = job.backend.spans(recording.source, prompt=job.prompt, after=after)
     with progress_bar(recording.name, "seconds") as bar:
-
-        def heard(done: float, total: float) -> None:
-            nonlocal duration
-            duration = total
-            bar(done, total)
-
-        after = known[-1].end if known else 0.0
-        fresh = job.backend.spans(recording.source, prompt=job.prompt, after=after, progress=heard)
-        for span in chain(known, fresh):
-            if journal:
-                journal.add(span)
-            with bar.aside():
-                show(span, recording.name, job)
-            spans.append(span)
-    return Transcript(duration, tuple(spans))
+        for item in chain(known, journal.keeping(fresh) if journal else fresh):
+            if isinstance(item, Progress):
+                bar(item.done, item.duration)
+            else:
+                with bar.aside():
+                    show(item, recording.name, job)
+            yield item
 
 
 def show(span: Span, name: str, job: Job) -> None:

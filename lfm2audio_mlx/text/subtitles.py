@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lfm2audio_mlx.errors import RequestError
-from lfm2audio_mlx.results import Transcript
+from lfm2audio_mlx.results import SCHEMA, Transcript
 from lfm2audio_mlx.text.cues import BROADCAST, Layout, cues, milliseconds, plain
 
 __all__ = ["FORMATS", "document", "render"]
@@ -55,7 +55,7 @@ def document(transcript: Transcript, about: Mapping[str, object] | None = None) 
 
     `about` comes after the kind, and cannot replace what the transcript itself says.
     """
-    head = {"schema": "lfm/1", "kind": "transcript"}
+    head = {"schema": SCHEMA, "kind": "transcript"}
     rest = {key: value for key, value in (about or {}).items() if key not in head}
     return {
         **head,

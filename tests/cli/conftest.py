@@ -6,7 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -74,3 +74,28 @@ def short(originals: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) 
     found["lfm"]["max_position_embeddings"] = 120
     config.write_text(json.dumps(found), "utf-8")
     return convert(folder / "original", folder / "short", "f32")
+
+
+@pytest.fixture
+def unprivileged(home: Path, tmp_path: Path) -> Iterator[None]:
+    """Nobody's rights for a while, where the tests run as root, who may do anything. What the test
+    has made so far is nobody's."""
+    if os.geteuid() != 0:
+        yield
+        return
+    for folder in filter(Path.exists, (home, tmp_path)):
+        # pytest's own folders above are only for root to enter.
+        for above in folder.parents[:2]:
+            above.chmod(above.stat().st_mode | 0o011)
+        for path in (folder, *folder.rglob("*")):
+            os.chown(path, NOBODY, NOBODY)
+    os.setegid(NOBODY)
+    os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+
+
+NOBODY = 65534

@@ -1,6 +1,5 @@
 """`lfm ask`: words about a recording on stdout, and nothing else."""
 
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -117,8 +116,6 @@ def test_what_cannot_be_done_is_one_line(lfm: Run, tmp_path: Path, case: str):
 
 def test_a_recording_without_a_name_can_be_asked_about(tmp_path: Path):
     """What a shell writes as <(command) is a pipe, which can be read only once."""
-    if not shutil.which("bash"):
-        pytest.skip("bash is not installed")
     command = f"{sys.executable} -m lfm_cli -q ask <(cat '{SPEECH}') 'What is wanted?'"
     result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60)
     assert (result.returncode, result.stderr) == (0, "")

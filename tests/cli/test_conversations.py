@@ -492,7 +492,7 @@ def test_a_file_that_is_none_gets_one_line(home: Path):
     fails(lambda: conversations.create("a", "nano", ""), str(path), "cannot be written")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read and write everything")
+@pytest.mark.usefixtures("unprivileged")
 def test_a_file_without_permission_gets_one_line(home: Path):
     path = filled()
     path.chmod(0o400)

@@ -1,7 +1,6 @@
 """`lfm doctor` finds what is wrong and only that, and its exit code says whether anything is."""
 
 import json
-import os
 import platform
 import sys
 from collections.abc import Callable
@@ -168,7 +167,7 @@ def test_a_damaged_model_is_told_of(
     assert part in check["detail"]
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+@pytest.mark.usefixtures("unprivileged")
 def test_a_file_that_may_not_be_read_is_a_fault(
     doctor: Doctor, examined: Examined, copy_of: Callable[[Path], Path]
 ):

@@ -133,12 +133,23 @@ def test_a_span_is_on_the_disk_as_soon_as_it_is_kept(tmp_path: Path):
             assert Journal(journal.path, KEY).finished() == [SPAN] * count
 
 
-def test_a_new_run_starts_anew(tmp_path: Path):
+def test_a_new_run_goes_on_from_the_last_and_one_of_something_else_anew(tmp_path: Path):
     """Nothing of the old one is left behind what it writes."""
     path = kept(tmp_path / ".a.part", [SPAN] * 10)
     other = Span(0.0, 1.0, "one", (7,))
     kept(path, [other])
-    assert Journal(path, KEY).finished() == [other]
+    assert Journal(path, KEY).finished() == [*[SPAN] * 10, other]
+    key: dict[str, object] = {**KEY, "model": "mine"}
+    kept(path, [other], key)
+    assert Journal(path, key).finished() == [other]
+
+
+def test_what_is_half_done_is_never_out_of_reach(tmp_path: Path):
+    """A run that dies at once leaves what it found."""
+    path = kept(tmp_path / ".a.part", [SPAN] * 10)
+    with Journal(path, KEY) as journal:
+        assert journal.spans == [SPAN] * 10
+        assert Journal(path, KEY).finished() == [SPAN] * 10
 
 
 def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path):

@@ -26,7 +26,7 @@ from lfm2audio_mlx.audio.files import read_audio
 from lfm2audio_mlx.audio.vad import USUAL
 from lfm2audio_mlx.engine import Engine
 from lfm2audio_mlx.errors import ContextError
-from lfm2audio_mlx.results import Span
+from lfm2audio_mlx.results import Progress, Span
 from lfm2audio_mlx.text.cues import Layout
 from lfm_cli import watch
 from lfm_cli.recordings import Recording, gather
@@ -371,10 +371,10 @@ class Counted:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._engine, name)
 
-    def spans(self, *arguments: Any, **more: Any) -> Iterator[Span]:
-        for span in self._engine.spans(*arguments, **more):
-            self.computed += 1
-            yield span
+    def spans(self, *arguments: Any, **more: Any) -> Iterator[Span | Progress]:
+        for item in self._engine.spans(*arguments, **more):
+            self.computed += isinstance(item, Span)
+            yield item
             if self.computed == self._most:
                 signal.raise_signal(signal.SIGINT)
 

@@ -1,7 +1,6 @@
 """Where transcripts go: one file a format, whole or not at all."""
 
 import json
-import os
 import resource
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -123,7 +122,7 @@ def test_a_file_where_a_folder_should_be_is_one_line(tmp_path: Path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.txt"]
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+@pytest.mark.usefixtures("unprivileged")
 def test_a_folder_that_may_not_be_written_is_one_line(tmp_path: Path):
     (tmp_path / "closed").mkdir(mode=0o500)
     with pytest.raises(RequestError, match=r"a\.txt: cannot be written: .+denied"):

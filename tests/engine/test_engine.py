@@ -40,7 +40,7 @@ from lfm2audio_mlx.generation.prompt import (
 from lfm2audio_mlx.generation.sampling import GREEDY, Sampling
 from lfm2audio_mlx.generation.score import log_likelihoods
 from lfm2audio_mlx.models.lfm2_audio import Lfm2Audio
-from lfm2audio_mlx.results import Sound, Words
+from lfm2audio_mlx.results import Progress, Sound, Span, Transcript, Words
 from lfm2audio_mlx.tokens import END_OF_AUDIO
 
 SHORT, LONG = parity.speech("time"), parity.speech("volume")
@@ -100,8 +100,9 @@ def talk(transcripts: dict[Path, str]) -> tuple[np.ndarray, list[str]]:
 
 def test_a_long_recording_is_heard_span_by_span(nano: Engine, talk: tuple[np.ndarray, list[str]]):
     samples, texts = talk
-    told: list[tuple[float, float]] = []
-    spans = list(nano.spans((samples, 16_000), progress=lambda *now: told.append(now)))
+    items = list(nano.spans((samples, 16_000)))
+    spans = [item for item in items if isinstance(item, Span)]
+    told = [(item.done, item.duration) for item in items if isinstance(item, Progress)]
     duration = len(samples) / 16_000
     assert [span.text for span in spans] == texts
     times = [time for span in spans for time in (span.start, span.end)]
@@ -116,10 +117,10 @@ def test_a_long_recording_is_heard_span_by_span(nano: Engine, talk: tuple[np.nda
 
 def test_spans_that_are_known_are_passed_over(nano: Engine, talk: tuple[np.ndarray, list[str]]):
     sound = (talk[0], 16_000)
-    spans = list(nano.spans(sound))
+    spans = nano.transcribe(sound).spans
     for known in range(len(spans) + 1):
         after = spans[known - 1].end if known else 0.0
-        assert list(nano.spans(sound, after=after)) == spans[known:]
+        assert Transcript.of(nano.spans(sound, after=after)).spans == spans[known:]
 
 
 def test_a_loop_is_cut_and_marked(
