@@ -1,5 +1,6 @@
 """A conversation of many turns; each goes on from the caches of the last."""
 
+import copy
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Protocol
 
@@ -11,7 +12,6 @@ from lfm2audio_mlx.generation.prompt import (
     AudioCodes,
     Segment,
     TextIds,
-    beginning,
     close_turn,
     open_turn,
     turn,
@@ -21,8 +21,8 @@ from lfm2audio_mlx.text.tokenizer import Tokenizer
 
 __all__ = ["Chat"]
 
-Answer = Callable[[Cursor, int], Generator[Event, None, None]]
-"""Generates an answer from a cursor, of at most so many tokens."""
+Answer = Callable[[Cursor, int, int], Generator[Event, None, None]]
+"""Generates the answer of a number (from 0) from a cursor, of at most so many tokens."""
 
 
 class Listener(Protocol):
@@ -36,13 +36,13 @@ class Listener(Protocol):
 
 
 class Chat:
-    """A conversation. `exchanges` is what has been said so far, and enough to take it up again."""
+    """A conversation from a cursor behind its system prompt. `exchanges` is what has been said so
+    far, and enough to take it up again."""
 
     def __init__(
         self,
         engine: Listener,
         cursor: Cursor,
-        system: str,
         answer: Answer,
         history: Sequence[Exchange] = (),
     ):
@@ -50,8 +50,6 @@ class Chat:
         self._reply: Generator[Event, None, None] | None = None
         self._said: list[tuple[tuple[Part, ...], list[int | tuple[int, ...]]]] = []
         self.cursor = cursor
-        tokens = engine.tokenizer
-        cursor.extend([beginning(tokens), *turn(tokens, "system", [system])])
         for exchange in history:
             cursor.extend([*self._question(exchange.said), *_segments(exchange.answer)])
             self._said.append((exchange.said, list(exchange.answer)))
@@ -60,6 +58,13 @@ class Chat:
     def exchanges(self) -> tuple[Exchange, ...]:
         """All questions and answers, one that is still being given as far as it has come."""
         return tuple(Exchange(said, tuple(answer)) for said, answer in self._said)
+
+    def fork(self) -> "Chat":
+        """The same conversation, from here on its own; neither hears what the other is told."""
+        other = copy.copy(self)
+        other.cursor, other._reply = self.cursor.copy(), None
+        other._said = [(said, list(answer)) for said, answer in self._said]
+        return other
 
     def reply(self, *parts: Part, max_tokens: int = 1024) -> Iterator[Words | Sound | EndOfTurn]:
         """Say something (words, sound, or both in any order) and stream the answer.
@@ -85,7 +90,9 @@ class Chat:
         self.cursor.extend(segments)
         answer: list[int | tuple[int, ...]] = []
         self._said.append((parts, answer))
-        self._reply = _remembered(self._answer(self.cursor, max_tokens), answer)
+        self._reply = _remembered(
+            self._answer(self.cursor, len(self._said) - 1, max_tokens), answer
+        )
         return self._reply
 
     def _question(self, parts: Sequence[Part]) -> list[Segment]:

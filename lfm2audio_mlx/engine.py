@@ -8,6 +8,7 @@ import logging
 import secrets
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -33,6 +34,7 @@ from lfm2audio_mlx.generation.prompt import AudioClip, beginning, open_turn, tur
 from lfm2audio_mlx.generation.render import Voice, render
 from lfm2audio_mlx.generation.sampling import GREEDY, Sampling
 from lfm2audio_mlx.generation.score import log_likelihoods
+from lfm2audio_mlx.models.lfm2 import Lfm2State
 from lfm2audio_mlx.results import EndOfTurn, Exchange, Progress, Sound, Span, Transcript, Words
 from lfm2audio_mlx.text.sentences import to_say
 from lfm2audio_mlx.text.tokenizer import Tokenizer
@@ -49,6 +51,9 @@ CHAT_VOICE = Sampling(temperature=1.0, top_k=4)
 
 Mode = Literal["interleaved", "sequential"]
 
+SNAPSHOTS = 8
+"""System prompts of which the model's state is kept."""
+
 
 class Engine:
     """One loaded model; it serves any number of conversations, one step at a time.
@@ -61,6 +66,7 @@ class Engine:
         self.config, self.model, self.codec = checkpoint.config, checkpoint.model, checkpoint.codec
         self.tokenizer = tokenizer
         self.context = min(CONTEXT_LENGTH, self.config.max_position_embeddings)
+        self._snapshot = lru_cache(SNAPSHOTS)(self._behind)
 
     @classmethod
     def load(
@@ -206,9 +212,7 @@ class Engine:
         pieces = to_say(text, raw)
         if not pieces:
             raise RequestError("there is nothing to say: the text is empty")
-        start = Cursor(self.context)
-        system = turn(self.tokenizer, "system", [self._voice_prompt(voice)])
-        start.extend([beginning(self.tokenizer), *system])
+        start = self._opened(self._voice_prompt(voice))
         return self._speak(pieces, start, sampling, max_tokens, _key(seed))
 
     def _speak(
@@ -250,17 +254,16 @@ class Engine:
 
         `sequential` mode answers in words, or speaks once asked to.
         """
-        key = _key(seed)
-        for _ in history:  # each answer draws from a key of its own
-            key, _ = mx.random.split(key)
+        first = _key(seed)
 
-        def answer(cursor: Cursor, max_tokens: int) -> Generator[Event, None, None]:
-            nonlocal key
-            key, now = mx.random.split(key)
+        def answer(cursor: Cursor, number: int, max_tokens: int) -> Generator[Event, None, None]:
+            key = first  # each answer draws from one of its own
+            for _ in range(number):
+                key, _ = mx.random.split(key)
+            _, now = mx.random.split(key)
             return self._generate(cursor, mode, text, audio, max_tokens, now)
 
-        prompt = system or self.config.prompts.chat
-        return Chat(self, Cursor(self.context), prompt, answer, history)
+        return Chat(self, self._opened(system or self.config.prompts.chat), answer, history)
 
     def classify(
         self, audio: AudioSource, labels: Sequence[str], *, question: str | None = None
@@ -306,17 +309,31 @@ class Engine:
 
     def _begin(self, system: str, parts: list[str | AudioClip]) -> Cursor:
         """A cursor at the start of the answer to one question."""
-        tokens = self.tokenizer
-        cursor = Cursor(self.context)
-        cursor.extend(
-            [
-                beginning(tokens),
-                *turn(tokens, "system", [system]),
-                *turn(tokens, "user", parts),
-                open_turn(tokens, "assistant"),
-            ]
-        )
+        cursor = self._opened(system)
+        asked = turn(self.tokenizer, "user", parts)
+        cursor.extend([*asked, open_turn(self.tokenizer, "assistant")])
         return cursor
+
+    def prepare(self) -> None:
+        """Run the checkpoint's own prompts through the model now, so that no first request waits
+        for that (nor for what MLX compiles)."""
+        prompts = self.config.prompts
+        for prompt in (prompts.transcribe, prompts.speak, prompts.chat):
+            self._opened(prompt)
+
+    def _opened(self, system: str) -> Cursor:
+        """A cursor behind a system prompt, which goes through the model once.
+
+        Raises:
+            ContextError: the prompt is longer than the context.
+        """
+        return Cursor(self.context, self._snapshot(system))
+
+    def _behind(self, system: str) -> Lfm2State | None:
+        cursor = Cursor(self.context)
+        cursor.extend([beginning(self.tokenizer), *turn(self.tokenizer, "system", [system])])
+        cursor.settle(self.model)
+        return cursor.state
 
     def _generate(
         self,

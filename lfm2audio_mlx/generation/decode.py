@@ -153,6 +153,12 @@ class Cursor:
         self.state, self.pending = state, []
         return hidden[:, -1]
 
+    def settle(self, model: Lfm2Audio) -> None:
+        """Run what is pending through the backbone now; what comes next finds it done."""
+        mx.eval(self.advance(model))
+        if self.state:
+            mx.eval(self.state.arrays)
+
 
 def generate(
     model: Lfm2Audio,

@@ -25,6 +25,17 @@ class Lfm2State:
     layers: tuple[LayerState, ...]
     offset: int
 
+    @property
+    def arrays(self) -> list[mx.array]:
+        """All that it is made of."""
+        found: list[mx.array] = []
+        for layer in self.layers:
+            if isinstance(layer, KVCache | WindowCache):
+                found += [layer.keys, layer.values]
+            elif layer is not None:
+                found.append(layer)
+        return found
+
 
 class Attention(nn.Module):
     """Grouped-query attention with RMS-normed queries and keys and half-split RoPE."""

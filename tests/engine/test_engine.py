@@ -332,10 +332,43 @@ def test_the_past_is_never_prefilled_again(
 
     monkeypatch.setattr(type(engine.model.lfm), "__call__", counting)
     chat = engine.chat(audio=GREEDY)
+    seen = chat.cursor.position  # of the system prompt, which earlier tests may have prefilled
     for question in ("one", "two", "three"):
         answer(chat, question, limit=10)
     assert chat.cursor.state is not None
     assert seen == chat.cursor.state.offset
+
+
+def test_a_system_prompt_is_prefilled_once(
+    engines: dict[str, Engine], monkeypatch: pytest.MonkeyPatch
+):
+    engine, seen = engines["v1"], 0
+    call = type(engine.model.lfm).__call__
+
+    def counting(self, x: mx.array, state=None):  # type: ignore[no-untyped-def]
+        nonlocal seen
+        seen += x.shape[1]
+        return call(self, x, state)
+
+    monkeypatch.setattr(type(engine.model.lfm), "__call__", counting)
+    first = engine.chat(system="A prompt that no other test has.", audio=GREEDY)
+    assert seen == first.cursor.position > 0
+    again = engine.chat(system="A prompt that no other test has.", audio=GREEDY)
+    assert seen == first.cursor.position == again.cursor.position
+    assert answer(first, "hello", limit=10) == answer(again, "hello", limit=10)
+
+
+def test_a_fork_goes_its_own_way(engines: dict[str, Engine]):
+    """Both go on as if the other were not there, also when drawn at random."""
+    chat, alone = (engines["v1"].chat(seed=7) for _ in range(2))
+    answer(chat, "one", limit=20)
+    answer(alone, "one", limit=20)
+    fork = chat.fork()
+    second = answer(chat, "two", limit=20)
+    assert answer(fork, "something else", limit=20) != second
+    assert answer(alone, "two", limit=20) == second
+    assert [e.said for e in fork.exchanges] == [("one",), ("something else",)]
+    assert [e.said for e in chat.exchanges] == [("one",), ("two",)]
 
 
 def test_what_the_model_said_before_matters(engines: dict[str, Engine]):
