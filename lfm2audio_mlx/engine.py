@@ -34,12 +34,13 @@ from lfm2audio_mlx.generation.prompt import AudioClip, beginning, open_turn, tur
 from lfm2audio_mlx.generation.render import Voice, render
 from lfm2audio_mlx.generation.sampling import GREEDY, Sampling
 from lfm2audio_mlx.generation.score import log_likelihoods
+from lfm2audio_mlx.installed import EMBEDDED
 from lfm2audio_mlx.models.lfm2 import Lfm2State
 from lfm2audio_mlx.results import EndOfTurn, Exchange, Progress, Sound, Span, Transcript, Words
 from lfm2audio_mlx.text.sentences import to_say
 from lfm2audio_mlx.text.tokenizer import Tokenizer
 from lfm2audio_mlx.tokens import CONTEXT_LENGTH
-from lfm2audio_mlx.weights import EMBEDDED, Checkpoint, load
+from lfm2audio_mlx.weights import Checkpoint, load
 
 log = logging.getLogger(__name__)
 

@@ -25,7 +25,6 @@ from lfm2audio_mlx.models.mimi import Mimi
 log = logging.getLogger(__name__)
 
 __all__ = [
-    "EMBEDDED",
     "FILES",
     "Checkpoint",
     "build",
@@ -36,7 +35,6 @@ __all__ = [
     "quantize",
 ]
 
-EMBEDDED = Path(__file__).parent / "nano"
 """The tiny checkpoint that ships with the package."""
 
 FILES = {

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from lfm_cli.model import choose_model, model_name, usable
+from lfm2audio_mlx.installed import model_name
+from lfm_cli.model import choose_model, usable
 
 if TYPE_CHECKING:
     from lfm2audio_mlx.audio.files import AudioSource

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lfm2audio_mlx.installed import model_name
 from lfm_cli.machine import chip_and_system
-from lfm_cli.model import ModelOption, choose_model, model_name, usable
+from lfm_cli.model import ModelOption, choose_model, usable
 from lfm_cli.terminal import JsonOption, columns, emit, megabytes, progress_bar
 
 if TYPE_CHECKING:

@@ -22,12 +22,13 @@ from typing import Any, Literal, cast
 
 import typer
 
+from lfm2audio_mlx import installed
 from lfm2audio_mlx.errors import AudioError, LfmError, ModelError
+from lfm2audio_mlx.installed import EMBEDDED, find_model, preferred
 from lfm_cli.machine import chip_and_system
-from lfm_cli.model import EMBEDDED, ModelOption, find_model, preferred
+from lfm_cli.model import ModelOption
 from lfm_cli.settings import config_path, defaults, read_settings
 from lfm_cli.terminal import JsonOption, columns, emit
-from lfm_convert import store
 
 __all__ = ["doctor"]
 
@@ -185,7 +186,7 @@ def _metal(_: str | None) -> Finding:
 def _memory(model: str | None) -> Finding:
     total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     try:
-        size = store.folder_size(_chosen(model))
+        size = installed.folder_size(_chosen(model))
     except LfmError:
         size = 0  # there is a check of its own for that
     return judge_memory(total, size)
@@ -242,7 +243,7 @@ def _mend_of(folder: Path) -> str:
     """How to get a model anew."""
     if folder == EMBEDDED:
         return "install lfm again"
-    if folder.parent == store.models_folder():
+    if folder.parent == installed.models_folder():
         return f"`lfm rm {folder.name}`, then `lfm pull`"
     return "convert it again, or `lfm pull`"
 
@@ -328,7 +329,7 @@ def _converter(_: str | None) -> Finding:
 
 
 def _disk(_: str | None) -> Finding:
-    folder = store.models_folder()
+    folder = installed.models_folder()
     there = next(path for path in (folder, *folder.parents) if path.is_dir())
     free = shutil.disk_usage(there).free
     told = f"{free / 1e9:,.1f} GB free for {folder}"
@@ -341,7 +342,7 @@ def _disk(_: str | None) -> Finding:
 
 def _access(_: str | None) -> Finding:
     """May others change the models, or what else is kept there?"""
-    models = store.models_folder()
+    models = installed.models_folder()
     open_to: dict[str, list[str]] = {"others": [], "its group": []}
     for folder in (models.parent, models):
         mode = folder.stat().st_mode if folder.exists() else 0

@@ -8,33 +8,17 @@ from typing import Annotated
 
 import typer
 
-import lfm2audio_mlx
-from lfm2audio_mlx.errors import (
-    CheckpointError,
-    ConfigError,
-    DownloadError,
-    ModelError,
-    RequestError,
-)
-from lfm2audio_mlx.home import expanded
+from lfm2audio_mlx.errors import CheckpointError, ConfigError, DownloadError, ModelError
+from lfm2audio_mlx.installed import DEFAULT, EMBEDDED, find_model, preferred
 from lfm_cli.terminal import confirm, progress_bar
-from lfm_convert import store
-from lfm_convert.catalogue import DEFAULT
 
 __all__ = [
-    "EMBEDDED",
     "ModelOption",
     "choose_model",
-    "find_model",
-    "model_name",
-    "preferred",
     "usable",
 ]
 
 log = logging.getLogger(__name__)
-
-EMBEDDED = Path(lfm2audio_mlx.__file__).parent / store.EMBEDDED
-"""`lfm2audio_mlx.weights.EMBEDDED`, without loading MLX."""
 
 NOTE = (
     "nano is a toy that ships with lfm: it knows home and car commands and numbers, nothing else; "
@@ -54,26 +38,6 @@ ModelOption = Annotated[
 ]
 
 
-def find_model(model: str) -> Path:
-    """The folder that a user means: one that exists, or else a model by its name.
-
-    Raises:
-        ModelError: it is neither.
-    """
-    folder = expanded(model)
-    if model and folder.is_dir():
-        return folder
-    if model == store.EMBEDDED:
-        return EMBEDDED
-    try:
-        return store.find(model)
-    except RequestError as error:
-        raise ModelError(
-            f"'{model}' is neither a folder nor an installed model: `lfm list` shows what is "
-            "there, `lfm pull` gets more"
-        ) from error
-
-
 def choose_model(model: str | None) -> Path:
     """The folder of the model to use; without a wish, of an installed one. Where none is and
     somebody is there to answer, offers to get one.
@@ -89,14 +53,6 @@ def choose_model(model: str | None) -> Path:
     return folder
 
 
-def model_name(folder: Path) -> str:
-    """What finds this model again: its name if it has one, else its folder."""
-    if folder == EMBEDDED:
-        return store.EMBEDDED
-    folder = folder.resolve()
-    return folder.name if folder.parent == store.models_folder().resolve() else str(folder)
-
-
 @contextmanager
 def usable() -> Generator[None]:
     """A model that is at fault is one that is missing, to scripts.
@@ -108,12 +64,6 @@ def usable() -> Generator[None]:
         yield
     except (ConfigError, CheckpointError) as error:
         raise ModelError(str(error)) from error
-
-
-def preferred() -> Path | None:
-    """Of the installed models the one that `lfm pull` gets by itself, or else the first."""
-    models = {entry.name: entry.folder for entry in store.installed()}
-    return models.get(DEFAULT, next(iter(models.values()), None))
 
 
 def _installed() -> Path:

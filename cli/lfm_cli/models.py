@@ -7,11 +7,13 @@ from typing import Annotated
 
 import typer
 
+from lfm2audio_mlx import installed
 from lfm2audio_mlx.config import ModelConfig, read_config
 from lfm2audio_mlx.errors import RequestError
+from lfm2audio_mlx.installed import EMBEDDED, NANO, find_model
 from lfm2audio_mlx.manifest import Manifest, read_manifest
 from lfm2audio_mlx.tokens import CONTEXT_LENGTH
-from lfm_cli.model import EMBEDDED, find_model, usable
+from lfm_cli.model import usable
 from lfm_cli.terminal import JsonOption, columns, emit, insist, megabytes
 from lfm_convert import store
 from lfm_convert.catalogue import entry_of
@@ -24,7 +26,7 @@ def list_models(as_json: JsonOption = False) -> None:
 
     Example: lfm list
     """
-    models = [store.look_at(store.EMBEDDED, EMBEDDED), *store.installed()]
+    models = [installed.look_at(NANO, EMBEDDED), *installed.models()]
     if as_json:
         entries = [{**asdict(model), "folder": str(model.folder)} for model in models]
         emit("models", models=entries)
@@ -35,7 +37,7 @@ def list_models(as_json: JsonOption = False) -> None:
         rows.append((model.name, megabytes(model.size), model.recipe or "-", source))
     columns(rows, right=(1,))
     originals = store.originals_folder()
-    if originals.is_dir() and (size := store.folder_size(originals)):
+    if originals.is_dir() and (size := installed.folder_size(originals)):
         print(f"\n{megabytes(size)} of originals and unfinished downloads in {originals}")
 
 
@@ -64,7 +66,7 @@ def show(
     rows = [(path.name, f"{path.stat().st_size:,}") for path in files]
     columns([("FILE", "BYTES"), *rows], right=(1,))
     if manifest:
-        fault = store.look_at(folder.name, folder).fault
+        fault = installed.look_at(folder.name, folder).fault
         if fault:
             print(f"\nbroken: {fault}")
 
@@ -81,9 +83,9 @@ def remove(
     Example: lfm rm lfm2-audio-1.5b --yes
     """
     for name in models:
-        if name == store.EMBEDDED:
+        if name == NANO:
             raise RequestError(f"'{name}' ships with the package and cannot be removed")
-        store.find(name)
+        installed.find(name)
     if not yes:
         insist(f"Delete {', '.join(models)}?", "lfm rm")
     for name in dict.fromkeys(models):
@@ -103,7 +105,7 @@ def _emit(folder: Path, config: ModelConfig, manifest: Manifest | None) -> None:
         **dict(_anatomy(config)),
         bits=dict(_bits(config)),
         files={path.name: path.stat().st_size for path in sorted(folder.iterdir())},
-        fault=store.look_at(folder.name, folder).fault if manifest else "",
+        fault=installed.look_at(folder.name, folder).fault if manifest else "",
     )
 
 

@@ -5,9 +5,10 @@ from typing import Annotated
 
 import typer
 
+from lfm2audio_mlx.installed import DEFAULT, folder_size
 from lfm_cli.options import one_of
 from lfm_cli.terminal import JsonOption, emit, megabytes, progress_bar
-from lfm_convert.catalogue import CATALOGUE, DEFAULT
+from lfm_convert.catalogue import CATALOGUE
 from lfm_convert.recipes import RECIPES
 
 __all__ = ["pull"]
@@ -50,7 +51,6 @@ def pull(
     Example: lfm pull lfm2.5-audio-1.5b
     """
     from lfm_convert.pull import pull as run
-    from lfm_convert.store import folder_size
 
     folder = run(
         model,

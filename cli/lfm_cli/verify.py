@@ -29,7 +29,7 @@ def verify(
 
     Example: lfm verify lfm2-audio-4bit
     """
-    from lfm_cli.model import find_model
+    from lfm2audio_mlx.installed import find_model
     from lfm_convert.verify import is_full_precision
     from lfm_convert.verify import verify as run
 

@@ -7,7 +7,7 @@ moment, fetches exactly this commit and records it in the manifest.
 
 from dataclasses import dataclass
 
-__all__ = ["CATALOGUE", "DEFAULT", "Entry", "entry_of"]
+__all__ = ["CATALOGUE", "Entry", "entry_of"]
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,6 @@ CATALOGUE = {
     "lfm2.5-audio-1.5b": Entry("LiquidAI/LFM2.5-Audio-1.5B", "main", "v2.5", _TERMS),
     "lfm2.5-audio-1.5b-jp": Entry("LiquidAI/LFM2.5-Audio-1.5B-JP", "main", "v2.5-jp", _TERMS),
 }
-
-DEFAULT = "lfm2.5-audio-1.5b"
 
 
 def entry_of(repository: str) -> Entry | None:

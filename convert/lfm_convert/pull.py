@@ -8,8 +8,10 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+from lfm2audio_mlx import installed
 from lfm2audio_mlx.errors import CheckpointError, ConfigError, DownloadError, RequestError
 from lfm2audio_mlx.home import expanded
+from lfm2audio_mlx.installed import NANO
 from lfm2audio_mlx.manifest import Manifest, check_files, read_manifest
 from lfm_convert import store
 from lfm_convert.catalogue import CATALOGUE, entry_of
@@ -70,11 +72,11 @@ def pull(
     if recipe not in RECIPES:
         raise RequestError(f"recipe '{recipe}' is unknown; there are {', '.join(RECIPES)}")
     origin = _resolve(model)
-    name = store.check_name(name or origin.name)
-    if name == store.EMBEDDED:
+    name = installed.check_name(name or origin.name)
+    if name == NANO:
         raise RequestError(f"'{name}' is the embedded checkpoint's name; choose another (--name)")
     with store.locked(name):
-        target = store.models_folder() / name
+        target = installed.models_folder() / name
         before = _installed(target, origin)
         if origin.folder:
             _install(origin, origin.folder, target, recipe, "", progress)
@@ -150,11 +152,11 @@ def _is_same(target: Path, before: Manifest | None, recipe: str, commit: str) ->
 def _download(snapshot: Snapshot, folder: Path, recipe: str, tell: Tell) -> None:
     missing = missing_bytes(snapshot, folder)
     wanted = missing + _converted_bytes(snapshot, recipe)
-    free = shutil.disk_usage(store.models_folder()).free
+    free = shutil.disk_usage(installed.models_folder()).free
     if free < wanted:
         raise DownloadError(
             f"{snapshot.repository}: {wanted / 1e9:,.2f} GB are needed to download and convert "
-            f"it, {free / 1e9:,.2f} GB are free in {store.models_folder()}"
+            f"it, {free / 1e9:,.2f} GB are free in {installed.models_folder()}"
         )
     here = snapshot.size - missing
     tell(

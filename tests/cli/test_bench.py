@@ -10,7 +10,7 @@ from typer.testing import CliRunner, Result
 
 from lfm2audio_mlx.engine import Engine
 from lfm2audio_mlx.errors import ModelError
-from lfm2audio_mlx.weights import EMBEDDED
+from lfm2audio_mlx.installed import EMBEDDED
 from lfm_cli import stages
 from lfm_cli.app import app
 from lfm_cli.stages import STAGES, Stage, measure, speechlike

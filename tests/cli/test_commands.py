@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from lfm2audio_mlx.weights import EMBEDDED
+from lfm2audio_mlx.installed import EMBEDDED
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -45,7 +45,7 @@ def test_every_kind_of_document_is_as_its_schema_says(lfm: Run, document: Docume
         ("config", ["config", "say.voice", "uk-female", "--json"]),
         ("bench", ["bench", "--repeat", "1", "--json"]),
     ]
-    from lfm_cli.model import EMBEDDED
+    from lfm2audio_mlx.installed import EMBEDDED
 
     (tmp_path / "nano").symlink_to(EMBEDDED)
     for kind, command in commands:
@@ -136,7 +136,7 @@ def test_the_toy_says_that_it_is_one(tmp_path: Path):
 
 
 def test_an_installed_model_is_used_without_being_named(lfm: Run, home: Path, tmp_path: Path):
-    from lfm_cli.model import EMBEDDED
+    from lfm2audio_mlx.installed import EMBEDDED
 
     assert lfm("convert", EMBEDDED, home / "models" / "mine").returncode == 1
     (home / "models").mkdir()

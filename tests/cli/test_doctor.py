@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from lfm2audio_mlx.weights import EMBEDDED
+from lfm2audio_mlx.installed import EMBEDDED
 from lfm_cli import doctor as module
 from lfm_cli.app import app
 from lfm_cli.doctor import judge_memory, judge_microphone, judge_system

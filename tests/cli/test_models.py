@@ -17,9 +17,8 @@ from pathlib import Path
 import pytest
 
 from hub import Hub
-from lfm2audio_mlx import weights
-from lfm2audio_mlx.weights import EMBEDDED
-from lfm_cli.model import EMBEDDED as EMBEDDED_WITHOUT_MLX
+from lfm2audio_mlx import installed
+from lfm2audio_mlx.installed import EMBEDDED
 from lfm_convert import store
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -140,7 +139,7 @@ def test_an_interrupted_download_goes_on_where_it_was(lfm: Run, hub: Hub):
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 130
     assert "Traceback" not in errors
-    assert store.installed() == []
+    assert installed.models() == []
     kept = part.stat().st_size
     hub.released.set()
     hub.stall.clear()
@@ -188,7 +187,7 @@ REFUSED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 def test_a_pull_that_cannot_be_gets_one_line(lfm: Run, hub: Hub, name: str):
     arguments, parts = REFUSED[name]
     one_line(lfm("pull", *arguments), *parts)
-    assert store.installed() == []
+    assert installed.models() == []
 
 
 def test_offline_or_cut_off_gets_one_line(lfm: Run, monkeypatch: pytest.MonkeyPatch):
@@ -219,7 +218,7 @@ def test_a_hub_that_goes_away_gets_one_line_and_is_gone_on_from(lfm: Run, hub: H
 
 
 def install(name: str, copy_of: Callable[[Path], Path]) -> Path:
-    folder = store.models_folder() / name
+    folder = installed.models_folder() / name
     folder.parent.mkdir(parents=True, exist_ok=True)
     return copy_of(EMBEDDED).rename(folder)
 
@@ -241,7 +240,6 @@ def test_a_broken_model_is_listed_and_named(
 
 
 def test_the_embedded_checkpoint_is_shown(lfm: Run):
-    assert EMBEDDED_WITHOUT_MLX == weights.EMBEDDED
     listed = rows(lfm("list"))
     assert listed[1][:4] == ["nano", "25.3", "MB", "bf16"]
     shown = lfm("show", "nano")
@@ -334,7 +332,7 @@ def test_help_has_an_example(lfm: Run, command: str):
 def test_starting_up_loads_nothing_heavy():
     heavy = ("mlx", "numpy", "soundfile", "huggingface_hub", "httpx", "lfm_convert.pull")
     code = (
-        "import sys, lfm_cli.app; from lfm_convert import store; store.installed()\n"
+        "import sys, lfm_cli.app; from lfm2audio_mlx import installed; installed.models()\n"
         f"print([name for name in {heavy} if name in sys.modules])"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

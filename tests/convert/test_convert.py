@@ -15,8 +15,9 @@ from safetensors.numpy import load_file, save_file
 
 from lfm2audio_mlx.engine import Engine
 from lfm2audio_mlx.errors import CheckpointError, ConfigError, LfmError, RequestError
+from lfm2audio_mlx.installed import EMBEDDED
 from lfm2audio_mlx.manifest import MANIFEST, file_record, read_manifest
-from lfm2audio_mlx.weights import EMBEDDED, FILES, open_tensors
+from lfm2audio_mlx.weights import FILES, open_tensors
 from lfm_convert import convert as convert_module
 from lfm_convert.convert import NOTICE, convert
 from lfm_convert.recipes import RECIPES

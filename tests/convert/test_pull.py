@@ -18,11 +18,13 @@ import pytest
 from huggingface_hub import constants
 
 from hub import Hub
+from lfm2audio_mlx import installed
 from lfm2audio_mlx.config import read_config
 from lfm2audio_mlx.errors import CheckpointError, ConfigError, DownloadError, RequestError
+from lfm2audio_mlx.installed import DEFAULT
 from lfm2audio_mlx.manifest import read_manifest
 from lfm_convert import store
-from lfm_convert.catalogue import CATALOGUE, DEFAULT
+from lfm_convert.catalogue import CATALOGUE
 from lfm_convert.download import fetch, look_up
 from lfm_convert.prompts import PROMPTS
 from lfm_convert.pull import pull
@@ -76,15 +78,15 @@ def download(hub: Hub) -> None:
 
 def fails(kind: type[Exception], *parts: str, model: str = REPOSITORY, name: str | None = None):
     """A pull that is refused in one line, and leaves nothing that could be taken for a model."""
-    before = store.installed()
+    before = installed.models()
     with pytest.raises(kind) as caught:
         pull(model, recipe="f32", name=name)
     message = str(caught.value)
     assert "\n" not in message
     for text in parts:
         assert text in message
-    assert store.installed() == before
-    unfinished = store.models_folder() / ".unfinished"
+    assert installed.models() == before
+    unfinished = installed.models_folder() / ".unfinished"
     assert not unfinished.exists() or list(unfinished.iterdir()) == []
 
 
@@ -95,8 +97,8 @@ def fails(kind: type[Exception], *parts: str, model: str = REPOSITORY, name: str
 def test_a_known_model_is_ready_by_its_name(hub: Hub, name: str):
     lines: list[str] = []
     folder = pull(name, recipe="f32", tell=lines.append)
-    assert folder == store.find(name)
-    (model,) = store.installed()
+    assert folder == installed.find(name)
+    (model,) = installed.models()
     assert (model.name, model.recipe, model.fault) == (name, "f32", "")
     assert (model.source, model.revision) == (CATALOGUE[name].repository, hub.commit)
     assert read_config(folder).prompts.speak == PROMPTS[CATALOGUE[name].prompts]["speak"]
@@ -107,7 +109,7 @@ def test_a_known_model_is_ready_by_its_name(hub: Hub, name: str):
 def test_every_entry_of_the_catalogue_can_be_used():
     assert DEFAULT in CATALOGUE
     for name, entry in CATALOGUE.items():
-        assert store.check_name(name) == name == entry.repository.partition("/")[2].lower()
+        assert installed.check_name(name) == name == entry.repository.partition("/")[2].lower()
         assert entry.prompts in PROMPTS
         assert entry.revision
         assert entry.licence
@@ -185,7 +187,7 @@ def test_a_folder_is_installed_without_the_network(
 ):
     monkeypatch.setenv("LFM_OFFLINE", "1")
     folder = pull(str(originals["v1"]), recipe="f32", name="mine")
-    assert (store.installed()[0].name, store.installed()[0].source) == ("mine", "v1")
+    assert (installed.models()[0].name, installed.models()[0].source) == ("mine", "v1")
     assert read_manifest(folder) is not None
     assert (originals["v1"] / WEIGHTS).exists()
     fails(RequestError, "mine: holds 'v1' already", model=str(originals["v1"]), name="mine")
@@ -213,7 +215,7 @@ def test_another_commit_or_recipe_or_a_damaged_one_is_replaced(hub: Hub, change:
     elif change == "damage":
         (folder / WEIGHTS).write_bytes(b"")
     assert pull(REPOSITORY, recipe=recipe) == folder
-    (model,) = store.installed()
+    (model,) = installed.models()
     assert (model.recipe, model.revision, model.fault) == (recipe, hub.commit, "")
 
 
@@ -222,14 +224,14 @@ def test_a_failed_replacement_leaves_the_old_one(hub: Hub):
     hub.commit = "beef" + "1" * 36
     hub.lie[WEIGHTS] = b"x" * (hub.repositories[REPOSITORY] / WEIGHTS).stat().st_size
     fails(DownloadError, WEIGHTS)
-    assert store.installed()[0].revision.startswith("c0ffee")
+    assert installed.models()[0].revision.startswith("c0ffee")
 
 
 def test_a_name_that_is_taken_is_not_overwritten(hub: Hub):
     pull(REPOSITORY, recipe="f32")
     model = "LiquidAI/LFM2.5-Audio-1.5B"
     fails(RequestError, "--name", f"'{REPOSITORY}'", model=model, name="lfm2-audio-1.5b")
-    unknown = store.models_folder() / "mine"
+    unknown = installed.models_folder() / "mine"
     unknown.mkdir()
     (unknown / "work.txt").write_text("mine")
     fails(RequestError, "mine: holds something of unknown origin", "lfm rm mine", name="mine")
@@ -448,4 +450,4 @@ def test_two_pulls_into_one_name(hub: Hub):
     fails(RequestError, hub.commit, "another `lfm` is working on it", name="other")
     hub.released.set()
     first.join()
-    assert [(m.name, m.fault) for m in store.installed()] == [("lfm2-audio-1.5b", "")]
+    assert [(m.name, m.fault) for m in installed.models()] == [("lfm2-audio-1.5b", "")]

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from lfm2audio_mlx.config import read_config
 from lfm2audio_mlx.engine import Engine
 from lfm2audio_mlx.errors import AudioError, RequestError
-from lfm2audio_mlx.weights import EMBEDDED, build
+from lfm2audio_mlx.installed import EMBEDDED
+from lfm2audio_mlx.weights import build
 from lfm_convert.calibrate import full_precision, measure_importance, recordings_in
 from lfm_convert.convert import LayerReport, convert
 from lfm_convert.recipes import RECIPES

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from lfm2audio_mlx import installed
 from lfm2audio_mlx.errors import RequestError
+from lfm2audio_mlx.installed import EMBEDDED
 from lfm2audio_mlx.manifest import MANIFEST
-from lfm2audio_mlx.weights import EMBEDDED
 from lfm_convert import store
 
 
@@ -24,7 +25,7 @@ def install(copy_of: Callable[[Path], Path]) -> Callable[[str], Path]:
     """Puts a copy of the embedded checkpoint under a name."""
 
     def put(name: str) -> Path:
-        folder = store.models_folder() / name
+        folder = installed.models_folder() / name
         folder.parent.mkdir(parents=True, exist_ok=True)
         return copy_of(EMBEDDED).rename(folder)
 
@@ -34,45 +35,45 @@ def install(copy_of: Callable[[Path], Path]) -> Callable[[str], Path]:
 def test_models_live_where_the_environment_says_or_in_the_users_folder(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    assert store.models_folder() == home / "models"
+    assert installed.models_folder() == home / "models"
     monkeypatch.setenv("LFM_HOME", "")
-    assert store.models_folder().parts[-2:] == ("lfm2audio-mlx", "models")
-    assert store.models_folder().is_absolute()
+    assert installed.models_folder().parts[-2:] == ("lfm2audio-mlx", "models")
+    assert installed.models_folder().is_absolute()
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("LFM_HOME", "~/lfm")
-    assert store.models_folder() == home / "lfm" / "models"
+    assert installed.models_folder() == home / "lfm" / "models"
 
 
 @pytest.mark.parametrize("name", ["a", "lfm2.5-audio-1.5b-jp", "A_b.c", "9" * 100])
 def test_good_names(name: str):
-    assert store.check_name(name) == name
+    assert installed.check_name(name) == name
 
 
 @pytest.mark.parametrize(
     "name", ["", ".", "..", ".a", "-a", "a/b", "/a", "a\\b", "a b", "a\n", "ä", "~", "9" * 101]
 )
 def test_a_name_is_never_a_path(name: str):
-    for function in (store.check_name, store.find, store.remove):
+    for function in (installed.check_name, installed.find, store.remove):
         with pytest.raises(RequestError, match="cannot be a model's name"):
             function(name)
 
 
 def test_nothing_is_installed_at_first(home: Path):
-    assert store.installed() == []
+    assert installed.models() == []
     assert not home.exists()
 
 
 def test_what_is_installed_is_listed_with_its_origin(install: Callable[[str], Path]):
     folders = [install("b"), install("a")]
-    (store.models_folder() / ".hidden").mkdir()
-    (store.models_folder() / "file").touch()
-    models = store.installed()
+    (installed.models_folder() / ".hidden").mkdir()
+    (installed.models_folder() / "file").touch()
+    models = installed.models()
     assert [(m.name, m.folder) for m in models] == [("a", folders[1]), ("b", folders[0])]
     assert models[0].size == sum(path.stat().st_size for path in EMBEDDED.iterdir())
     assert models[0].recipe == "bf16"
     assert models[0].source
     assert models[0].fault == ""
-    assert store.find("a") == folders[1]
+    assert installed.find("a") == folders[1]
 
 
 def cut(path: Path) -> None:
@@ -99,16 +100,16 @@ def test_a_broken_folder_is_listed_as_broken(install: Callable[[str], Path], nam
     damage, message = BREAK[name]
     install("good")
     damage(install("bad"))
-    bad, good = store.installed()
+    bad, good = installed.models()
     assert (bad.name, good.name, good.fault) == ("bad", "good", "")
     assert message in bad.fault
     assert "\n" not in bad.fault
     store.remove("bad")  # what is broken can be removed
-    assert store.installed() == [good]
+    assert installed.models() == [good]
 
 
 def test_what_is_not_there_is_not_found():
-    for function in (store.find, store.remove):
+    for function in (installed.find, store.remove):
         with pytest.raises(RequestError, match=r"no model 'a' .*`lfm list`.*`lfm pull`"):
             function("a")
 
@@ -125,11 +126,11 @@ def test_removal_leaves_nothing(install: Callable[[str], Path], home: Path):
 
 def test_removing_a_link_leaves_what_it_points_to(copy_of: Callable[[Path], Path]):
     folder = copy_of(EMBEDDED)
-    store.models_folder().mkdir(parents=True)
-    (store.models_folder() / "link").symlink_to(folder)
-    assert store.installed()[0].fault == ""
+    installed.models_folder().mkdir(parents=True)
+    (installed.models_folder() / "link").symlink_to(folder)
+    assert installed.models()[0].fault == ""
     store.remove("link")
-    assert store.installed() == []
+    assert installed.models() == []
     assert (folder / "model.safetensors").exists()
 
 
@@ -163,6 +164,6 @@ def test_the_store_loads_neither_mlx_nor_numpy():
 
 def test_a_place_that_cannot_be_written_is_named(home: Path):
     home.write_text("a file")
-    assert store.installed() == []
+    assert installed.models() == []
     with pytest.raises(RequestError, match=r"models: cannot be written"), store.locked("a"):
         pass

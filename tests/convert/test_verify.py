@@ -13,8 +13,9 @@ import scenarios
 from lfm2audio_mlx.audio.files import read_audio
 from lfm2audio_mlx.engine import Engine
 from lfm2audio_mlx.errors import CheckpointError, ConfigError
+from lfm2audio_mlx.installed import EMBEDDED
 from lfm2audio_mlx.manifest import MANIFEST, read_manifest
-from lfm2audio_mlx.weights import EMBEDDED, FILES
+from lfm2audio_mlx.weights import FILES
 from lfm_convert.convert import convert
 from lfm_convert.golden import Steps, compare_with, read_arrays
 from lfm_convert.verify import verify

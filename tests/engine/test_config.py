@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from lfm2audio_mlx.config import ModelConfig, parse_config, read_config
 from lfm2audio_mlx.errors import ConfigError
-from lfm2audio_mlx.weights import EMBEDDED
+from lfm2audio_mlx.installed import EMBEDDED
 
 Where = tuple[str | int, ...]
 WHERE = "folder/config.json"

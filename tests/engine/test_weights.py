@@ -18,10 +18,11 @@ from mlx.utils import tree_flatten
 from safetensors.numpy import load_file, save_file
 
 from lfm2audio_mlx.errors import CheckpointError, ConfigError
+from lfm2audio_mlx.installed import EMBEDDED
 from lfm2audio_mlx.manifest import MANIFEST
 from lfm2audio_mlx.models.detokenizer import Detokenizer
 from lfm2audio_mlx.models.mimi import Mimi
-from lfm2audio_mlx.weights import EMBEDDED, FILES, load, open_tensors
+from lfm2audio_mlx.weights import FILES, load, open_tensors
 from lfm_convert.convert import convert
 
 Copy = Callable[[Path], Path]

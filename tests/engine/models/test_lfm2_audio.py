@@ -10,7 +10,8 @@ from mlx.utils import tree_flatten
 
 from lfm2audio_mlx.config import ModelConfig, parse_config
 from lfm2audio_mlx.engine import Engine
-from lfm2audio_mlx.weights import EMBEDDED, build, load
+from lfm2audio_mlx.installed import EMBEDDED
+from lfm2audio_mlx.weights import build, load
 
 PUBLISHED = {
     "codebook_size": 2048,

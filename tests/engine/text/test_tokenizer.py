@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lfm2audio_mlx.errors import CheckpointError
+from lfm2audio_mlx.installed import EMBEDDED
 from lfm2audio_mlx.text.tokenizer import Tokenizer
 from lfm2audio_mlx.tokens import SPECIAL_TOKEN_NAMES
-from lfm2audio_mlx.weights import EMBEDDED
 
 TOKENIZER = Tokenizer(EMBEDDED)
 ADDED = [
