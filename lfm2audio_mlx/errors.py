@@ -6,6 +6,7 @@ LfmError
 ├── ModelError       no model is installed, or the one asked for is not
 ├── DownloadError    a hub that cannot be reached, refuses, or sends something else
 ├── AudioError       a sound that cannot be read, written or used
+├── DaemonError      the resident service cannot be started or reached, or gave a request up
 ├── RequestError     words, a voice or an option that the model cannot serve
 └── ContextError     a conversation that does not fit the model's context
 
@@ -18,6 +19,7 @@ __all__ = [
     "CheckpointError",
     "ConfigError",
     "ContextError",
+    "DaemonError",
     "DownloadError",
     "LfmError",
     "ModelError",
@@ -47,6 +49,10 @@ class DownloadError(LfmError):
 
 class AudioError(LfmError):
     """A sound cannot be read, written or used."""
+
+
+class DaemonError(LfmError):
+    """The resident service cannot be started or reached, is too busy, or gave a request up."""
 
 
 class RequestError(LfmError):

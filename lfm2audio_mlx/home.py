@@ -1,4 +1,4 @@
-"""Where a user's things are: models, conversations, the configuration.
+"""Where a user's things are: models, conversations, the configuration, logs.
 
 All in one folder if `LFM_HOME` names it, else where the system keeps such things.
 """
@@ -10,7 +10,7 @@ import platformdirs
 
 from lfm2audio_mlx.errors import RequestError
 
-__all__ = ["APPLICATION", "config_folder", "data_folder", "expanded"]
+__all__ = ["APPLICATION", "config_folder", "data_folder", "expanded", "log_folder"]
 
 APPLICATION = "lfm2audio-mlx"
 
@@ -31,6 +31,16 @@ def config_folder() -> Path:
         RequestError: see `data_folder`.
     """
     return _home() or platformdirs.user_config_path(APPLICATION).absolute()
+
+
+def log_folder() -> Path:
+    """What the daemon writes down; it may not exist yet.
+
+    Raises:
+        RequestError: see `data_folder`.
+    """
+    home = _home()
+    return home / "logs" if home else platformdirs.user_log_path(APPLICATION).absolute()
 
 
 def _home() -> Path | None:

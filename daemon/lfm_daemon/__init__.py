@@ -1,1 +1,2 @@
-"""The resident service and its client. Nothing here yet: the command runs the engine itself."""
+"""The resident service: a supervisor that owns the socket, a worker that owns the model, and the
+client that `lfm` speaks to them with."""

@@ -1,0 +1,117 @@
+"""The supervisor's end of a worker: starts the process, speaks with it, and outlives it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from lfm_daemon.wire import Frame, WireError, read_async
+
+__all__ = ["Child", "Model"]
+
+log = logging.getLogger(__name__)
+
+PATIENCE_SECONDS = 2.0
+"""For a worker to end by itself when its stdin has; then it is killed."""
+LINE = 500
+"""Characters of a line that a worker's libraries print, at most."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """Which model: its folder, and what it is called."""
+
+    folder: Path
+    name: str
+
+
+class Child:
+    """A worker process with one model."""
+
+    def __init__(self, process: asyncio.subprocess.Process, model: Model):
+        self.model = model
+        self._process = process
+        self._stderr = asyncio.create_task(self._listen())
+
+    @classmethod
+    async def start(cls, model: Model) -> Child:
+        """A new process, which begins to load the model.
+
+        Raises:
+            OSError: the system starts no more processes.
+        """
+        # -P: nothing is imported from the folder that somebody happens to stand in. A session of
+        # its own: ctrl-C at the supervisor's terminal is the supervisor's to act on.
+        command = [sys.executable, "-P", "-W", "ignore", "-m", "lfm_daemon.worker"]
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            str(model.folder),
+            model.name,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
+        )
+        return cls(process, model)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def memory(self) -> int:
+        """Bytes of memory that the process holds."""
+        with contextlib.suppress(psutil.Error):
+            return psutil.Process(self.pid).memory_info().rss
+        return 0
+
+    def send(self, frame: Frame) -> None:
+        """Give it something to do; what a dead one is told is lost, `events` tells of its end."""
+        assert self._process.stdin
+        if not self._process.stdin.is_closing():
+            self._process.stdin.write(frame.encode())
+
+    async def events(self) -> AsyncGenerator[Frame]:
+        """All that it says, until it ends, however it ends."""
+        assert self._process.stdout
+        try:
+            while frame := await read_async(self._process.stdout.readexactly):
+                yield frame
+        except (WireError, ConnectionError) as error:
+            log.error("worker %d: %s", self.pid, error)
+
+    async def end(self) -> None:
+        """Its memory is the system's again when this returns."""
+        assert self._process.stdin
+        self._process.stdin.close()
+        try:
+            await asyncio.wait_for(self._process.wait(), PATIENCE_SECONDS)
+        except TimeoutError:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+            await self._process.wait()
+        await self._stderr
+
+    @property
+    def fate(self) -> str:
+        """How it ended, in words."""
+        code = self._process.returncode
+        if code is None:
+            return "is at work"
+        return f"ended with {code}" if code >= 0 else f"was ended by {signal.Signals(-code).name}"
+
+    async def _listen(self) -> None:
+        """What it or its libraries print goes to the log; no words of anybody's are printed."""
+        assert self._process.stderr
+        with contextlib.suppress(ValueError):  # a line without end
+            while line := await self._process.stderr.readline():
+                log.warning("worker %d: %s", self.pid, line.decode(errors="replace").strip()[:LINE])

@@ -1,0 +1,146 @@
+"""What a worker can do: each job takes a request and gives events, one after the other.
+
+A request's header has `job`, its `options`, and `sounds`: each a file (`path`), and either the
+`name` that messages call it by, or the `rate` of the bare float32 samples in it.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lfm2audio_mlx.audio.files import AudioSource
+from lfm2audio_mlx.conversation import Chat
+from lfm2audio_mlx.engine import Engine
+from lfm2audio_mlx.errors import LfmError
+from lfm2audio_mlx.generation.sampling import GREEDY, Sampling
+from lfm2audio_mlx.results import Exchange
+from lfm_daemon.values import answer_from_json, encode, parts_from_json
+from lfm_daemon.wire import Frame
+
+__all__ = ["Cancelled", "Jobs"]
+
+CONVERSATIONS = 16
+"""States of conversations that are kept, so that a next turn goes on from them."""
+
+
+class Cancelled(BaseException):
+    """The job under way is not wanted any more. Not an `Exception`, so that no job swallows it."""
+
+
+class Jobs:
+    """The jobs of one engine, and the conversations that it remembers."""
+
+    def __init__(self, engine: Engine):
+        self._engine = engine
+        self._chats: OrderedDict[str, Chat] = OrderedDict()
+        self._kinds: dict[str, Callable[..., Iterator[Frame]]] = {
+            "spans": self._spans,
+            "hear": self._hear,
+            "say": self._say,
+            "chat": self._chat,
+            "classify": self._classify,
+        }
+
+    def events(self, request: Frame) -> Generator[Frame]:
+        """The events of a job.
+
+        Raises (at any event):
+            LfmError: the request or its recordings are at fault.
+        """
+        header = request.header
+        files: list[dict[str, Any]] = header["sounds"]
+        try:
+            sounds = [_source(file) for file in files]
+            yield from self._kinds[header["job"]](sounds, **header["options"])
+        except LfmError as error:
+            raise type(error)(_renamed(str(error), files)) from error
+
+    def _spans(self, sounds: list[AudioSource], **options: Any) -> Iterator[Frame]:
+        return map(encode, self._engine.spans(sounds[0], **options))
+
+    def _hear(self, sounds: list[AudioSource], **options: Any) -> Iterator[Frame]:
+        yield encode(self._engine.hear(sounds[0], **options))
+
+    def _say(self, sounds: list[AudioSource], text: str, **options: Any) -> Iterator[Frame]:
+        return map(encode, self._engine.say(text, **options))
+
+    def _classify(
+        self, sounds: list[AudioSource], labels: list[str], **options: Any
+    ) -> Iterator[Frame]:
+        shares = self._engine.classify(sounds[0], labels, **options)
+        yield Frame({"event": "shares", "shares": dict(shares)})
+
+    def _chat(
+        self,
+        sounds: list[AudioSource],
+        parts: list[dict[str, Any]],
+        becomes: str,
+        after: str | None = None,
+        answered: int | None = None,
+        history: list[dict[str, Any]] | None = None,
+        max_tokens: int = 1024,
+        temperature: float | None = None,
+        **options: Any,
+    ) -> Iterator[Frame]:
+        """One turn of a conversation, which then is known as `becomes`.
+
+        It goes on from the one that is known as `after`, if the last answer there has the length
+        `answered`. Where there is none, the `history` is gone through again; without that the
+        only event is `unknown`.
+        """
+        chat = self._known(after, answered)
+        if chat is None and history is None:
+            yield Frame({"event": "unknown"})
+            return
+        if chat is None:
+            text = GREEDY if not temperature else Sampling(temperature=temperature)
+            exchanges = [self._exchange(each, sounds) for each in history or ()]
+            chat = self._engine.chat(history=exchanges, text=text, **options)
+        told = 0
+        reply = chat.reply(*parts_from_json(parts, sounds), max_tokens=max_tokens)
+        try:
+            for item in reply:
+                answer = chat.exchanges[-1].answer
+                event = encode(item)
+                yield Frame({**event.header, "answer": answer[told:]}, event.blob)
+                told = len(answer)
+        except Cancelled:
+            if told:  # otherwise it was interrupted anywhere, even within a prefill
+                self._remember(becomes, chat)
+            raise
+        self._remember(becomes, chat)
+
+    def _known(self, name: str | None, answered: int | None) -> Chat | None:
+        chat = self._chats.get(name or "")
+        if chat is None or (answered is not None and len(chat.exchanges[-1].answer) != answered):
+            return None
+        self._chats.move_to_end(name or "")
+        return chat.fork()
+
+    def _remember(self, name: str, chat: Chat) -> None:
+        self._chats[name] = chat
+        while len(self._chats) > CONVERSATIONS:
+            self._chats.popitem(last=False)
+
+    def _exchange(self, exchange: dict[str, Any], sounds: list[AudioSource]) -> Exchange:
+        """An earlier exchange; of its answer maybe only the words are known."""
+        said = tuple(parts_from_json(exchange["said"], sounds))
+        if "text" in exchange:
+            return Exchange(said, self._engine.tokenizer.encode(exchange["text"]))
+        return Exchange(said, answer_from_json(exchange["answer"]))
+
+
+def _source(sound: dict[str, Any]) -> AudioSource:
+    if "rate" in sound:
+        return np.fromfile(sound["path"], "<f4").astype(np.float32), sound["rate"]
+    return Path(sound["path"])
+
+
+def _renamed(message: str, sounds: list[dict[str, Any]]) -> str:
+    """Recordings by the names that their senders know."""
+    for sound in sounds:
+        message = message.replace(sound["path"], sound.get("name", "samples"))
+    return message

@@ -1,0 +1,378 @@
+"""The model in memory, if one is: who may use it, which it is, and when it leaves.
+
+Jobs are admitted here, go to the worker at once, which orders them, and come back as events. When
+a worker dies, the job that was computing is lost with it; the others are given to the next one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+import time
+from collections import deque
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+
+from lfm2audio_mlx import errors
+from lfm_daemon.child import Child, Model
+from lfm_daemon.faults import Fault, fault_of
+from lfm_daemon.metrics import Metrics
+from lfm_daemon.wire import Frame
+
+__all__ = ["BATCH_SECONDS", "Job", "Resident"]
+
+log = logging.getLogger(__name__)
+
+QUEUE = 64
+"""Jobs that may wait or be under way."""
+RETRY_SECONDS = 2
+AHEAD, BEHIND = 4 << 20, 1 << 20
+"""Bytes that a job may be ahead of its client, and from which it goes on: 44 s and 11 s of
+speech."""
+LOADED_SECONDS = 10.0
+"""A model that was loaded stays for that long at least: whoever asked for it is about to use it."""
+INTERACTIVE_SECONDS, BATCH_SECONDS = 600.0, 24 * 3600.0
+"""What a job may take of the daemon's time unless its request says otherwise; the time that its
+client takes to read does not count."""
+
+
+@dataclass(eq=False)
+class Job:
+    """A request for the worker (see `lfm_daemon.jobs`)."""
+
+    kind: str
+    model: Model
+    options: dict[str, Any] = field(default_factory=dict[str, Any])
+    sounds: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    batch: bool = False
+    keep_alive: float | None = None
+    budget: float = INTERACTIVE_SECONDS
+    """Seconds that are left to it."""
+    id: int = field(default_factory=count(1).__next__)
+    # What has become of it so far:
+    inbox: asyncio.Queue[Frame | Fault] = field(default_factory=asyncio.Queue[Frame | Fault])
+    backlog: int = 0
+    paused: bool = False
+    begun: bool = False
+    spoke: bool = False
+    admitted: float = field(default_factory=time.monotonic)
+    started: float = 0.0
+    sound_seconds: float = 0.0
+
+    def request(self) -> Frame:
+        header = {"id": self.id, "job": self.kind, "batch": self.batch}
+        return Frame({**header, "options": self.options, "sounds": self.sounds})
+
+
+class Resident:
+    """At most one worker with one model; it is there when a job needs it, and a while after."""
+
+    def __init__(self, metrics: Metrics, keep_alive: float):
+        self._metrics, self._usual = metrics, keep_alive
+        self._keep_alive = keep_alive
+        self._waiting: deque[Job] = deque()
+        self._at_work: dict[int, Job] = {}
+        self._computing: int | None = None
+        """The job that had the last turn."""
+        self._child: Child | None = None
+        self._ready: dict[str, Any] | None = None
+        self._turning: asyncio.Task[None] | None = None
+        self._listening: asyncio.Task[None] | None = None
+        self._idle: asyncio.TimerHandle | None = None
+        self.closing = False
+
+    # What is there
+
+    @property
+    def state(self) -> str:
+        """absent, loading, ready or busy; closing at the end."""
+        if self.closing:
+            return "closing"
+        if self._turning or (self._child and not self._ready):
+            return "loading"
+        if not self._child:
+            return "absent"
+        return "busy" if self._at_work else "ready"
+
+    @property
+    def model(self) -> Model | None:
+        """The one in memory, or on its way there."""
+        return self._child.model if self._child else None
+
+    @property
+    def queue(self) -> int:
+        """Jobs that wait or are under way."""
+        return len(self._waiting) + len(self._at_work)
+
+    def status(self) -> dict[str, Any]:
+        """What `lfm ps` shows of the model in memory. `until`: seconds from now, None for ever."""
+        child, ready = self._child, self._ready or {}
+        if not child:
+            return {}
+        left = max(0.0, self._idle.when() - asyncio.get_running_loop().time()) if self._idle else 0
+        return {
+            "name": child.model.name,
+            "folder": str(child.model.folder),
+            "memory": child.memory,
+            "device": ready.get("device", ""),
+            "until": None if math.isinf(self._keep_alive) else left or self._keep_alive,
+            "pid": child.pid,
+        }
+
+    def measured(self) -> bytes:
+        """The metrics, as of now."""
+        self._metrics.queue.set(self.queue)
+        self._metrics.memory.set(self._child.memory if self._child else 0)
+        return self._metrics.text()
+
+    # Jobs
+
+    async def events(self, job: Job) -> AsyncGenerator[Frame]:
+        """Have a job done; its events as they come. Leaving early ends the job.
+
+        Raises:
+            Fault: it is not admitted, its request is at fault, its time is over, or its worker
+                died.
+        """
+        self._admit(job)
+        outcome = "cancelled"
+        try:
+            while True:
+                frame = await self._next(job)
+                self._metrics.saw(job, frame)
+                event = frame.header["event"]
+                if event == "done":
+                    outcome = "done"
+                    return
+                yield frame
+                if event == "cancelled":
+                    return
+        except Fault as fault:
+            outcome = fault.code
+            raise
+        finally:
+            self._dismiss(job, outcome)
+
+    async def load(self, job: Job) -> dict[str, Any]:
+        """Have a job's model in memory; what it says of itself (`sample_rate`, `voices`, ...).
+
+        Raises:
+            Fault: see `events`.
+        """
+        async with contextlib.aclosing(self.events(job)) as events:
+            return (await anext(events)).header
+
+    def cancel(self, id: int) -> bool:
+        """End a job; its last events still come. False, if there is none of that number."""
+        if job := self._at_work.get(id):
+            assert self._child
+            self._child.send(Frame({"cancel": job.id}))
+        for waiting in [job for job in self._waiting if job.id == id]:
+            self._waiting.remove(waiting)
+            waiting.inbox.put_nowait(Frame({"event": "cancelled"}))
+            job = waiting
+        return job is not None
+
+    async def unload(self) -> None:
+        """The model leaves as soon as nobody uses it, and its memory is the system's again."""
+        self._keep_alive = 0.0
+        self._advance()
+        while self._turning:
+            await asyncio.wait([self._turning])
+
+    async def close(self, patience: float) -> None:
+        """Take no more jobs, let those that are there end, for so many seconds, and unload."""
+        self.closing = True
+        end = time.monotonic() + patience
+        while self.queue and time.monotonic() < end:
+            await asyncio.sleep(0.02)
+        for job in (*self._waiting, *self._at_work.values()):
+            job.inbox.put_nowait(Fault(503, "closing", "the daemon ends"))
+        self._waiting.clear()
+        while self._turning:
+            await asyncio.wait([self._turning])
+        await self._leave()
+
+    def _admit(self, job: Job) -> None:
+        if self.closing:
+            raise Fault(503, "closing", "the daemon ends; it takes no more requests")
+        if self.queue >= QUEUE:
+            raise Fault(
+                503,
+                "queue_full",
+                f"{QUEUE} requests wait or are under way; try again later",
+                retry_after=RETRY_SECONDS,
+            )
+        self._keep_alive = self._usual if job.keep_alive is None else job.keep_alive
+        if job.kind == "load" and job.keep_alive is None:
+            self._keep_alive = max(LOADED_SECONDS, self._keep_alive)
+        self._waiting.append(job)
+        self._advance()
+
+    async def _next(self, job: Job) -> Frame:
+        begun = time.monotonic()
+        try:
+            async with asyncio.timeout(max(0.0, job.budget)):
+                found = await job.inbox.get()
+        except TimeoutError:
+            raise Fault(504, "deadline_exceeded", "the request took too long") from None
+        finally:
+            job.budget -= time.monotonic() - begun
+        if isinstance(found, Fault):
+            raise found
+        job.backlog -= len(found.blob)
+        if job.paused and job.backlog <= BEHIND and self._child:
+            job.paused = False
+            self._child.send(Frame({"resume": job.id}))
+        return found
+
+    def _dismiss(self, job: Job, outcome: str) -> None:
+        """It is over for its client; the worker may have to be told."""
+        if job in self._waiting:
+            self._waiting.remove(job)
+        if self._at_work.pop(job.id, None) and self._child:
+            self._child.send(Frame({"cancel": job.id}))
+        seconds = time.monotonic() - job.admitted
+        log.info("job %d %s: %s after %.2f s", job.id, job.kind, outcome, seconds)
+        if job.kind != "load":
+            self._metrics.ended(job, outcome)
+        self._advance()
+
+    # The worker
+
+    def _advance(self) -> None:
+        """Do what can be done now: hand over jobs, change the model, or begin to be idle."""
+        self._stay()
+        while self._waiting and not self._turning and (self._ready or not self._child):
+            job = self._waiting[0]
+            if self._child and self._child.model == job.model:
+                self._hand_over(self._waiting.popleft())
+            elif self._at_work:
+                return  # another model's; this one's turn comes
+            else:
+                self._turning = asyncio.create_task(self._turn_to(job.model))
+        if self._ready and not self.queue and not self._turning:
+            self._rest()
+
+    def _hand_over(self, job: Job) -> None:
+        assert self._child and self._ready
+        if job.kind == "load":
+            job.inbox.put_nowait(Frame(self._ready))
+            job.inbox.put_nowait(Frame({"event": "done"}))
+        else:
+            self._at_work[job.id] = job
+            self._child.send(job.request())
+
+    async def _turn_to(self, model: Model | None) -> None:
+        """End the worker that there is, and start one with this model."""
+        try:
+            await self._leave()
+            if model:
+                log.info("loading %s", model.name)
+                self._child = await Child.start(model)
+                self._listening = asyncio.create_task(self._listen(self._child))
+        except OSError as error:
+            self._refuse(model, Fault(503, "worker_failed", f"no worker can be started: {error}"))
+        finally:
+            self._turning = None
+            self._advance()
+
+    async def _leave(self) -> None:
+        child, self._child, self._ready = self._child, None, None
+        if child:
+            log.info("unloading %s", child.model.name)
+            await child.end()
+            if self._listening:
+                await self._listening
+
+    def _stay(self) -> None:
+        if self._idle:
+            self._idle.cancel()
+            self._idle = None
+
+    def _rest(self) -> None:
+        """Nobody uses the model; it stays for a while."""
+        if self._keep_alive <= 0:
+            self._turning = asyncio.create_task(self._turn_to(None))
+        elif not math.isinf(self._keep_alive):
+            self._idle = asyncio.get_running_loop().call_later(self._keep_alive, self._expire)
+
+    def _expire(self) -> None:
+        self._keep_alive = 0.0
+        self._advance()
+
+    async def _listen(self, child: Child) -> None:
+        """Give each job its events, as long as the worker lives."""
+        async for frame in child.events():
+            if "id" in frame.header:
+                self._deliver(child, frame)
+            elif frame.header["event"] == "ready":
+                self._ready = frame.header
+                self._metrics.loading.observe(frame.header["seconds"])
+                self._advance()
+            else:
+                self._refuse(child.model, _fault(frame))
+        if child is self._child:  # nobody has ended it
+            await child.end()
+            self._lost(child)
+
+    def _deliver(self, child: Child, frame: Frame) -> None:
+        job, event = self._at_work.get(frame.header["id"]), frame.header["event"]
+        if event == "turn":
+            self._computing = frame.header["id"]
+        if not job:
+            return
+        if event == "turn":
+            job.started = job.started or time.monotonic()
+            return
+        job.begun = True
+        if event == "span":
+            job.options["after"] = frame.header["end"]
+        if event in ("done", "cancelled", "error", "fault"):
+            del self._at_work[job.id]
+        job.inbox.put_nowait(_fault(frame) if event in ("error", "fault") else frame)
+        job.backlog += len(frame.blob)
+        if job.backlog > AHEAD and not job.paused:
+            job.paused = True
+            child.send(Frame({"pause": job.id}))
+
+    def _lost(self, child: Child) -> None:
+        """A worker has died. What was computing is lost with it, and what cannot be begun again."""
+        log.error("worker %d %s", child.pid, child.fate)
+        died = Fault(
+            503,
+            "worker_died",
+            f"the process that computes died ({child.fate}); the next request gets a new one",
+            retry_after=1,
+        )
+        at_work, computing = list(self._at_work.values()), self._computing
+        loading = self._ready is None
+        self._at_work.clear()
+        self._child = self._ready = self._computing = None
+        self._metrics.restarts.inc()
+        for job in reversed(at_work):
+            if job.id == computing or (job.begun and job.kind != "spans"):
+                job.inbox.put_nowait(died)
+            else:
+                job.paused = False
+                self._waiting.appendleft(job)
+        if loading:
+            self._refuse(child.model, died)
+        self._advance()
+
+    def _refuse(self, model: Model | None, fault: Fault) -> None:
+        """What waits for a model waits in vain."""
+        for job in [job for job in self._waiting if job.model == model]:
+            self._waiting.remove(job)
+            job.inbox.put_nowait(fault)
+
+
+def _fault(frame: Frame) -> Fault:
+    """What a worker says of a job, or of its model, that cannot be done."""
+    if frame.header["event"] == "error":
+        return fault_of(getattr(errors, frame.header["kind"])(frame.header["message"]))
+    return Fault(500, "internal_error", f"a fault of lfm itself: {frame.header['kind']}")

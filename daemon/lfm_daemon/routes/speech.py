@@ -1,0 +1,73 @@
+"""`POST /v1/audio/speech`: a text of any length in, its sound out while it is made."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from lfm2audio_mlx.results import Sound
+from lfm_daemon.encoding import FORMATS, Encoder
+from lfm_daemon.requests import parsed
+from lfm_daemon.schemas import SpeechRequest
+from lfm_daemon.service import service_of
+from lfm_daemon.streams import HeldStream, as_event, events_of
+from lfm_daemon.values import decode
+from lfm_daemon.wire import Frame
+
+__all__ = ["ROUTES", "encoded"]
+
+FOREIGN_VOICES = (
+    *("alloy", "ash", "ballad", "cedar", "coral", "echo", "fable"),
+    *("marin", "nova", "onyx", "sage", "shimmer", "verse"),
+)
+"""OpenAI's; clients that must name a voice name one of these. They are the model's own here."""
+
+
+async def speech(request: Request) -> Response:
+    """The sound, byte for byte or as events."""
+    wanted = await parsed(request, SpeechRequest)
+    service = service_of(request)
+    voice = wanted.voice["id"] if isinstance(wanted.voice, dict) else wanted.voice
+    options = {
+        "text": wanted.input,
+        "voice": None if voice in FOREIGN_VOICES else voice,
+        "raw": wanted.raw,
+        "seed": wanted.seed,
+    }
+    job = service.job(request, "say", wanted.model, options, keep_alive=wanted.keep_alive)
+    async with AsyncExitStack() as stack:
+        frames = await stack.enter_async_context(service.begun(job))
+        pieces = encoded(frames, wanted.response_format)
+        if wanted.stream_format == "sse":
+            content, kind = events_of(_events(pieces), None), "text/event-stream"
+        else:
+            content, kind = pieces, FORMATS[wanted.response_format]
+        return HeldStream(stack.pop_all(), content, kind)
+    raise AssertionError
+
+
+async def encoded(frames: AsyncIterator[Frame], form: str) -> AsyncIterator[bytes]:
+    """The sounds among the events, in a format for files."""
+    encoder: Encoder | None = None
+    async for frame in frames:
+        if isinstance(item := decode(frame), Sound):
+            encoder = encoder or Encoder(form, item.sample_rate)
+            if piece := encoder.push(item.samples):
+                yield piece
+    if encoder and (piece := encoder.finish()):
+        yield piece
+
+
+async def _events(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async for piece in pieces:
+        audio = base64.b64encode(piece).decode()
+        yield as_event({"type": "speech.audio.delta", "audio": audio})
+    yield as_event({"type": "speech.audio.done"})
+
+
+ROUTES = [Route("/v1/audio/speech", speech, methods=["POST"])]
