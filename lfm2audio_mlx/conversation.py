@@ -32,7 +32,7 @@ class Listener(Protocol):
 
     def listen(self, audio: AudioSource) -> AudioClip: ...
 
-    def render(self, events: Iterator[Event]) -> Iterator[Words | Sound | EndOfTurn]: ...
+    def render(self, events: Iterator[Event]) -> Generator[Words | Sound | EndOfTurn]: ...
 
 
 class Chat:
@@ -66,7 +66,7 @@ class Chat:
         other._said = [(said, list(answer)) for said, answer in self._said]
         return other
 
-    def reply(self, *parts: Part, max_tokens: int = 1024) -> Iterator[Words | Sound | EndOfTurn]:
+    def reply(self, *parts: Part, max_tokens: int = 1024) -> Generator[Words | Sound | EndOfTurn]:
         """Say something (words, sound, or both in any order) and stream the answer.
 
         The generator may be left at any point: what came so far is what the model remembers

@@ -289,7 +289,7 @@ class Engine:
         shares = np.exp(logs - logs.max())
         return dict(zip(labels, (shares / shares.sum()).tolist(), strict=True))
 
-    def render(self, events: Iterator[Event]) -> Iterator[Words | Sound | EndOfTurn]:
+    def render(self, events: Iterator[Event]) -> Generator[Words | Sound | EndOfTurn]:
         """Tokens to words, frames to sound, as they come."""
         return render(events, self.tokenizer, self.codec)
 

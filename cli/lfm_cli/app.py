@@ -1,7 +1,7 @@
 """The command's entry: finds the sub-command, turns errors into one line and an exit code.
 
 Exit codes: 0 done; 1 some input failed (one line on stderr says what); 2 wrong usage; 3 no model,
-or one that cannot be used; 130 interrupted; 4 is kept for the daemon. A sub-command's module is
+or one that cannot be used; 4 no daemon, or it gave up; 130 interrupted. A sub-command's module is
 imported when it is used, and the engine when that runs, so that `--help` and a typing mistake cost
 nothing.
 """
@@ -18,7 +18,7 @@ import typer
 from typer.core import TyperGroup
 
 from lfm2audio_mlx import __version__
-from lfm2audio_mlx.errors import ConfigError, LfmError, ModelError
+from lfm2audio_mlx.errors import ConfigError, DaemonError, LfmError, ModelError
 
 __all__ = ["COMMANDS", "app", "main"]
 
@@ -39,6 +39,12 @@ COMMANDS = {
         "convert": ("convert:convert", "Convert a checkpoint that is on the disk."),
         "verify": ("verify:verify", "Check a model against its digests, and run it."),
     },
+    "Daemon": {
+        "serve": ("serve:serve", "Serve the model to other programs, in the foreground."),
+        "daemon": ("daemon:daemon", "Start, stop and look after it in the background."),
+        "ps": ("resident:ps", "Show the model in memory."),
+        "stop": ("resident:stop", "Let the model in memory go."),
+    },
     "Housekeeping": {
         "doctor": ("doctor:doctor", "Check the machine, the model and the sound devices."),
         "bench": ("bench:bench", "Measure how fast a model is on this machine."),
@@ -49,6 +55,7 @@ COMMANDS = {
 
 PLACES = {name: place for group in COMMANDS.values() for name, (place, _) in group.items()}
 PACKAGES = ("lfm_cli", "lfm_convert", "lfm2audio_mlx")
+EXIT_CODES: dict[type[Exception], int] = {ModelError: 3, DaemonError: 4}
 PLAIN: Any = {"rich_markup_mode": None, "context_settings": {"help_option_names": ["-h", "--help"]}}
 
 
@@ -207,13 +214,14 @@ def main() -> None:
     except Exception as error:
         if logging.getLogger("lfm_cli").isEnabledFor(logging.DEBUG):
             raise
+        told = str(error)
         if not isinstance(error, LfmError | OSError):
-            error = f"a fault of lfm itself, --debug shows where: {type(error).__name__}: {error}"
-        print(f"lfm: {error}", file=sys.stderr)
+            told = f"a fault of lfm itself, --debug shows where: {type(error).__name__}: {error}"
+        print(f"lfm: {told}", file=sys.stderr)
         if isinstance(error, OSError):
             # What stdout could not take must not be tried again at exit.
             sys.stdout = None
-        sys.exit(3 if isinstance(error, ModelError) else 1)
+        sys.exit(EXIT_CODES.get(type(error), 1))
 
 
 def _prepare() -> None:

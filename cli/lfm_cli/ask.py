@@ -9,6 +9,7 @@ import typer
 from lfm2audio_mlx.errors import RequestError
 from lfm_cli.backend import open_backend
 from lfm_cli.model import ModelOption
+from lfm_cli.options import DaemonOption
 from lfm_cli.terminal import JsonOption, emit, printable
 
 __all__ = ["ask"]
@@ -24,6 +25,7 @@ def ask(
     ] = None,
     as_json: JsonOption = False,
     model: ModelOption = None,
+    daemon: DaemonOption = True,
 ) -> None:
     """Ask a question about a recording; the answer is text.
 
@@ -37,7 +39,7 @@ def ask(
     if not question.strip():
         raise typer.BadParameter("the question is empty")
     probe(file)
-    backend = open_backend(model)
+    backend = open_backend(model, daemon)
     text, complete = "", True
     for item in backend.chat(system=system, mode="sequential").reply(file, question):
         if isinstance(item, Words):

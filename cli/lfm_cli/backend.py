@@ -1,18 +1,24 @@
-"""What does the work: the engine in this process. Chosen here and nowhere else."""
+"""What does the work: the daemon, or the engine in this process. Chosen here and nowhere else."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import logging
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from lfm2audio_mlx.errors import DaemonError
 from lfm2audio_mlx.installed import model_name
 from lfm_cli.model import choose_model, usable
+from lfm_cli.terminal import waiting
 
 if TYPE_CHECKING:
     from lfm2audio_mlx.audio.files import AudioSource
     from lfm2audio_mlx.results import EndOfTurn, Exchange, Part, Progress, Sound, Span, Words
 
 __all__ = ["Backend", "Conversation", "open_backend"]
+
+log = logging.getLogger(__name__)
 
 
 class Conversation(Protocol):
@@ -23,7 +29,7 @@ class Conversation(Protocol):
 
     def reply(
         self, *parts: Part, max_tokens: int = 1024
-    ) -> Iterator[Words | Sound | EndOfTurn]: ...
+    ) -> Generator[Words | Sound | EndOfTurn]: ...
 
 
 class Backend(Protocol):
@@ -59,14 +65,35 @@ class Backend(Protocol):
     ) -> Mapping[str, float]: ...
 
 
-def open_backend(model: str | None) -> Backend:
-    """Load the model that is wished for.
+def open_backend(model: str | None, daemon: bool = True) -> Backend:
+    """Have the model that is wished for ready to work: in the daemon, which is started if need be,
+    or in this process, where it cannot be had or is not wished for.
 
     Raises:
         ModelError: there is no such model, or it cannot be used.
     """
-    folder = choose_model(model)
+    folder = choose_model(model).resolve()
+    if daemon:
+        try:
+            with usable():
+                return _resident(folder)
+        except DaemonError as error:
+            log.warning("%s; this once it goes without", error)
     from lfm2audio_mlx.engine import Engine
 
     with usable():
         return Engine.load(folder, name=model_name(folder))
+
+
+def _resident(folder: Path) -> Backend:
+    """The daemon, with this model.
+
+    Raises:
+        DaemonError: it cannot be started or does not serve.
+    """
+    from lfm_cli.daemon import ensure_daemon
+    from lfm_daemon.client import Daemon
+
+    ensure_daemon()
+    with waiting(f"loading {folder.name}"):
+        return Daemon(folder, model_name(folder))

@@ -10,7 +10,7 @@ import typer
 from lfm2audio_mlx.errors import RequestError
 from lfm_cli.backend import open_backend
 from lfm_cli.model import ModelOption
-from lfm_cli.options import OutputOption, SeedOption
+from lfm_cli.options import DaemonOption, OutputOption, SeedOption
 from lfm_cli.terminal import JsonOption, emit
 
 __all__ = ["chat"]
@@ -44,6 +44,7 @@ def chat(
     seed: SeedOption = None,
     as_json: JsonOption = False,
     model: ModelOption = None,
+    daemon: DaemonOption = True,
 ) -> None:
     """Talk with the model: type, or speak, and read and hear the answer.
 
@@ -72,7 +73,7 @@ def chat(
         conversations.check_new(save)
     if resume is not None and model is None:
         model = conversations.find(resume).model
-    backend = open_backend(model)
+    backend = open_backend(model, daemon)
     session = Session(backend, system, seed, voice, output, quiet=as_json)
     if resume is not None:
         session.resume(resume)

@@ -7,6 +7,7 @@ import typer
 
 from lfm_cli.backend import open_backend
 from lfm_cli.model import ModelOption
+from lfm_cli.options import DaemonOption
 from lfm_cli.terminal import JsonOption, columns, emit
 
 __all__ = ["classify"]
@@ -23,6 +24,7 @@ def classify(
     ] = None,
     as_json: JsonOption = False,
     model: ModelOption = None,
+    daemon: DaemonOption = True,
 ) -> None:
     """Tell which label fits a recording: the model's own likelihood of answering with each.
 
@@ -34,7 +36,7 @@ def classify(
     if len(names) < 2 or len(set(names)) < len(names) or not all(names):
         raise typer.BadParameter("--labels takes two labels or more, all different")
     probe(file)
-    backend = open_backend(model)
+    backend = open_backend(model, daemon)
     shares = backend.classify(file, names, question=question)
     best = sorted(shares.items(), key=lambda item: -item[1])
     if as_json:

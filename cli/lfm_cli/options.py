@@ -6,12 +6,31 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["OutputOption", "SeedOption", "one_of"]
+__all__ = ["DaemonOption", "KeepAliveOption", "OutputOption", "SeedOption", "one_of"]
 
 OutputOption = Annotated[
     Path | None,
     typer.Option(
         "--output", "-o", metavar="FILE", help="Keep the sound in a file (wav, flac, mp3, m4a...)."
+    ),
+]
+
+DaemonOption = Annotated[
+    bool,
+    typer.Option(
+        "--daemon/--no-daemon",
+        envvar="LFM_DAEMON",
+        help="Have the resident service do it, or load the model for this once.",
+    ),
+]
+
+KeepAliveOption = Annotated[
+    str | None,
+    typer.Option(
+        "--keep-alive",
+        metavar="TIME",
+        help="How long a model stays in memory without use: 5m unless told otherwise; 0, or -1 "
+        "for ever.",
     ),
 ]
 

@@ -13,7 +13,7 @@ import typer
 from lfm2audio_mlx.errors import RequestError
 from lfm_cli.backend import open_backend
 from lfm_cli.model import ModelOption
-from lfm_cli.options import OutputOption, SeedOption
+from lfm_cli.options import DaemonOption, OutputOption, SeedOption
 from lfm_cli.terminal import JsonOption, columns, emit, progress_bar, read_line
 
 if TYPE_CHECKING:
@@ -80,6 +80,7 @@ def say(
     seed: SeedOption = None,
     as_json: JsonOption = False,
     model: ModelOption = None,
+    daemon: DaemonOption = True,
 ) -> None:
     """Speak a text of any length aloud, or into a file.
 
@@ -99,7 +100,7 @@ def say(
 
         check_output(output)
     texts = _lines() if interactive else iter([_text(text or [], file)])
-    backend = open_backend(model)
+    backend = open_backend(model, daemon)
     from lfm_cli.sound import sound_sink
 
     seconds = 0.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, closing, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -131,8 +131,8 @@ class Session:
         """
         before = self.asked
         try:
-            with self._sink() as play:
-                for item in self._chat.reply(*parts):
+            with self._sink() as play, closing(self._chat.reply(*parts)) as reply:
+                for item in reply:
                     answer = self._answer()
                     if isinstance(item, Words):
                         answer.words.append(item.text)

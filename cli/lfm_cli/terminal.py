@@ -30,6 +30,7 @@ __all__ = [
     "printable",
     "progress_bar",
     "read_line",
+    "waiting",
 ]
 
 JsonOption = Annotated[
@@ -122,13 +123,27 @@ def shows_progress() -> bool:
     return sys.stderr.isatty() and log.isEnabledFor(logging.INFO)
 
 
-class Bar:
-    """How much of all is done; and a way to print meanwhile."""
+@contextmanager
+def waiting(what: str) -> Generator[None]:
+    """Says on stderr what is waited for, if that takes its time and somebody watches."""
+    if not shows_progress():
+        yield
+        return
+    from rich.console import Console
 
-    def __init__(self, progress: "Progress", task: "TaskID"):
+    with Console(stderr=True).status(f"{what} ..."):
+        yield
+
+
+class Bar:
+    """How much of all is done, if somebody watches; and a way to print meanwhile."""
+
+    def __init__(self, progress: "Progress | None" = None, task: "TaskID | None" = None):
         self._progress, self._task = progress, task
 
     def __call__(self, done: float, total: float) -> None:
+        if self._progress is None or self._task is None:
+            return
         elapsed = self._progress.tasks[0].elapsed or 0.0
         speed = f"{done / elapsed:.1f}x" if elapsed > 0.5 else ""
         self._progress.update(self._task, completed=done, total=total, speed=speed)
@@ -136,17 +151,22 @@ class Bar:
     @contextmanager
     def aside(self) -> Generator[None]:
         """Makes way for lines that are printed."""
-        self._progress.stop()
+        if self._progress:
+            self._progress.stop()
         try:
             yield
         finally:
-            self._progress.start()
+            if self._progress:
+                self._progress.start()
 
 
 @contextmanager
 def progress_bar(task: str, unit: str = "bytes") -> Generator["Bar"]:
     """Shows how much of all is done on stderr, if that is a terminal and has a cursor. For
     "seconds" of sound also the time that has passed and is left, and the speed (x real time)."""
+    if not shows_progress():
+        yield Bar()
+        return
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -167,7 +187,6 @@ def progress_bar(task: str, unit: str = "bytes") -> Generator["Bar"]:
         *parts,
         console=Console(stderr=True),
         transient=True,
-        disable=not shows_progress(),
         redirect_stdout=False,  # see `Bar.aside`: Rich would break long lines
     ) as progress:
         yield Bar(progress, progress.add_task(task, total=None, speed=""))

@@ -11,7 +11,7 @@ import typer
 from lfm2audio_mlx.errors import LfmError, RequestError
 from lfm_cli.backend import open_backend
 from lfm_cli.model import ModelOption
-from lfm_cli.options import one_of
+from lfm_cli.options import DaemonOption, one_of
 from lfm_cli.terminal import JsonOption
 
 if TYPE_CHECKING:
@@ -85,6 +85,7 @@ def transcribe(
     ] = False,
     as_json: JsonOption = False,
     model: ModelOption = None,
+    daemon: DaemonOption = True,
 ) -> None:
     """Write down what recordings of any length say.
 
@@ -124,7 +125,7 @@ def transcribe(
     try:
         if recordings or mic or watch:
             several = len(recordings) + len(failed) > 1
-            backend = open_backend(model)
+            backend = open_backend(model, daemon)
             job = Job(backend, form, layout, outputs, prompt, as_json, resume, several)
             _work(job, recordings, failed, mic, watch, recursive)
             if copy:

@@ -14,7 +14,7 @@ import socket
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 from lfm2audio_mlx import errors
 from lfm2audio_mlx.errors import AudioError, DaemonError, LfmError
@@ -90,8 +90,9 @@ class Daemon:
         return (item for item in items if isinstance(item, Span | Progress))
 
     def hear(self, audio: AudioSource, *, prompt: str | None = None) -> Span:
-        (span,) = map(decode, self._events("hear", {"prompt": prompt}, [audio]))
-        return cast(Span, span)
+        frames = self._events("hear", {"prompt": prompt}, [audio])
+        (span,) = (item for item in map(decode, frames) if isinstance(item, Span))
+        return span
 
     def say(
         self, text: str, *, voice: str | None = None, raw: bool = False, seed: int | None = None
@@ -104,8 +105,9 @@ class Daemon:
         self, audio: AudioSource, labels: Sequence[str], *, question: str | None = None
     ) -> Mapping[str, float]:
         options = {"labels": list(labels), "question": question}
-        (frame,) = self._events("classify", options, [audio])
-        return frame.header["shares"]
+        frames = self._events("classify", options, [audio])
+        (shares,) = (f.header["shares"] for f in frames if f.header["event"] == "shares")
+        return shares
 
     def chat(
         self,
@@ -176,7 +178,7 @@ class Conversation:
         """All questions and answers, one that is still being given as far as it has come."""
         return tuple(Exchange(said, _answer(answer)) for said, answer in self._said)
 
-    def reply(self, *parts: Part, max_tokens: int = 1024) -> Iterator[Words | Sound | EndOfTurn]:
+    def reply(self, *parts: Part, max_tokens: int = 1024) -> Generator[Words | Sound | EndOfTurn]:
         """Say something and stream the answer; see `lfm2audio_mlx.conversation.Chat`."""
         if self._reply:
             self._reply.close()

@@ -7,7 +7,6 @@ a worker dies, the job that was computing is lost with it; the others are given 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import math
 import time
@@ -163,8 +162,8 @@ class Resident:
         Raises:
             Fault: see `events`.
         """
-        async with contextlib.aclosing(self.events(job)) as events:
-            return (await anext(events)).header
+        ready, *_ = [frame async for frame in self.events(job)]
+        return ready.header
 
     def cancel(self, id: int) -> bool:
         """End a job; its last events still come. False, if there is none of that number."""

@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import logging
 import os
+import signal
 import socket
+from collections.abc import Generator
 from dataclasses import dataclass
 
 import uvicorn
@@ -78,8 +80,22 @@ def serve(settings: Settings) -> None:
             timeout_graceful_shutdown=DRAIN_SECONDS,
         )
         log.info("lfm %s, process %d, serves", __version__, os.getpid())
-        asyncio.run(uvicorn.Server(config).serve(sockets))
+        asyncio.run(Server(config).serve(sockets))
         log.info("process %d ends", os.getpid())
+
+
+class Server(uvicorn.Server):
+    """Ends when it is told to, which is no failure: uvicorn's own would raise the signal again."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        before = {number: signal.signal(number, self.handle_exit) for number in numbers}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 def _port(host: str, port: int) -> socket.socket:

@@ -4,7 +4,6 @@ A frame is the length of the header and of the bytes (two unsigned 32-bit number
 header as UTF-8 JSON, and the bytes: the samples of a sound.
 """
 
-import asyncio
 import json
 import struct
 from collections.abc import Awaitable, Callable
@@ -85,8 +84,8 @@ async def read_async(exactly: Callable[[int], Awaitable[bytes]]) -> Frame | None
         lengths = _lengths(head)
         header = await exactly(lengths[0])
         return _frame(header, await exactly(lengths[1]), lengths)
-    except asyncio.IncompleteReadError as error:
-        if head or error.partial:
+    except EOFError as error:  # asyncio's, with what came before the end
+        if head or getattr(error, "partial", b""):
             raise WireError("the stream ends within a frame") from error
         return None
 

@@ -1,6 +1,6 @@
 """Tokens to words and frames to sound, as they come."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from typing import Any
 
 import mlx.core as mx
@@ -16,7 +16,7 @@ __all__ = ["Voice", "render"]
 
 def render(
     events: Iterable[Event], tokenizer: Tokenizer, codec: Codec
-) -> Iterator[Words | Sound | EndOfTurn]:
+) -> Generator[Words | Sound | EndOfTurn]:
     """An answer to be read and heard; speech that begins again is a new stream of the codec."""
     words, voice = tokenizer.stream(), Voice(codec)
     for event in events:

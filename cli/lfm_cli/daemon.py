@@ -1,0 +1,169 @@
+"""`lfm daemon`: the resident service in the background; and what the other commands need of it."""
+
+import os
+import sys
+import time
+from collections import deque
+from pathlib import Path
+from typing import Annotated, TextIO
+
+import typer
+
+from lfm2audio_mlx.errors import DaemonError
+from lfm_cli.options import KeepAliveOption
+from lfm_cli.terminal import JsonOption, columns, emit, printable, waiting
+
+__all__ = ["daemon", "ensure_daemon"]
+
+daemon = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    add_completion=False,
+    help="Start, stop and look after the service that keeps the model in memory.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+POLL_SECONDS = 0.2
+NONE_RUNS = "no daemon runs; `lfm daemon start` starts one"
+
+
+@daemon.command()
+def start(keep_alive: KeepAliveOption = None) -> None:
+    """Start the daemon in the background; nothing happens if one runs.
+
+    Example: lfm daemon start --keep-alive 30m
+    """
+    from lfm_daemon.launch import ensure
+
+    options = [] if keep_alive is None else ["--keep-alive", keep_alive]
+    if keep_alive is not None:
+        from lfm_daemon.keepalive import seconds_of
+
+        seconds_of(keep_alive)
+    with waiting("starting the daemon"):
+        ensure(_command(*options), _environment())
+
+
+@daemon.command()
+def stop() -> None:
+    """End the daemon, after the requests that are under way.
+
+    Example: lfm daemon stop
+    """
+    from lfm_daemon import launch
+
+    with waiting("the daemon ends"):
+        ended = launch.stop()
+    if not ended:
+        raise DaemonError(NONE_RUNS)
+
+
+@daemon.command()
+def restart(keep_alive: KeepAliveOption = None) -> None:
+    """End the daemon if one runs, and start one.
+
+    Example: lfm daemon restart
+    """
+    from lfm_daemon import launch
+
+    with waiting("the daemon ends"):
+        launch.stop()
+    start(keep_alive)
+
+
+@daemon.command()
+def status(as_json: JsonOption = False) -> None:
+    """Tell whether a daemon runs, and where its socket is.
+
+    Example: curl --unix-socket "$(lfm daemon status --json | jq -r .socket)" http://lfm/health
+    """
+    from lfm_daemon.launch import health
+    from lfm_daemon.paths import log_path, socket_path
+
+    found = health()
+    if as_json:
+        about = {name: found[name] for name in ("state", "version", "pid")} if found else {}
+        where = {"socket": str(socket_path()), "log": str(log_path())}
+        emit("daemon", running=found is not None, **about, **where)
+        if not found:
+            raise typer.Exit(4)
+        return
+    if not found:
+        raise DaemonError(NONE_RUNS)
+    rows = [
+        ("state", found["state"]),
+        ("version", found["version"]),
+        ("process", str(found["pid"])),
+        ("socket", str(socket_path())),
+        ("log", str(log_path())),
+    ]
+    columns(rows)
+
+
+@daemon.command()
+def logs(
+    lines: Annotated[
+        int, typer.Option("--lines", "-n", metavar="N", min=0, help="How many of the last lines.")
+    ] = 50,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on as more is written, until ctrl-C.")
+    ] = False,
+) -> None:
+    """Show what the daemon did; nothing in it is anything that was said.
+
+    Example: lfm daemon logs -f
+    """
+    from lfm_daemon.paths import log_path
+
+    path = log_path()
+    try:
+        file = path.open(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise DaemonError(f"{path}: cannot be read: {error.strerror}") from error
+    with file:
+        for line in deque(file, maxlen=lines):
+            print(printable(line), end="")
+        if follow:
+            _follow(file, path)
+
+
+def _follow(file: TextIO, path: Path) -> None:
+    """Print what is written to a log from now on, also to the one that takes its place."""
+    while True:
+        while line := file.readline():
+            print(printable(line), end="", flush=True)
+        time.sleep(POLL_SECONDS)
+        try:
+            replaced = path.stat().st_ino != os.fstat(file.fileno()).st_ino
+        except FileNotFoundError:
+            continue
+        if replaced:
+            with path.open(encoding="utf-8", errors="replace") as newer:
+                return _follow(newer, path)
+
+
+def ensure_daemon() -> None:
+    """Have a daemon running, for a command that works through it.
+
+    Raises:
+        DaemonError: there is none to be had.
+    """
+    from lfm_daemon.launch import ensure
+
+    env = _environment()
+    env.pop("LFM_MODEL", None)  # is meant for this command, not for the requests of others
+    with waiting("starting the daemon"):
+        ensure(_command(), env)
+
+
+def _command(*options: str) -> list[str]:
+    # -P: the daemon imports nothing from the folder where it is started.
+    return [sys.executable, "-P", "-m", "lfm_cli", "serve", "--detached", *options]
+
+
+def _environment() -> dict[str, str]:
+    """This process's, without what holds only here: the daemon works in another folder."""
+    env = dict(os.environ)
+    if home := env.get("LFM_HOME"):
+        env["LFM_HOME"] = os.path.abspath(os.path.expanduser(home))
+    return env

@@ -1,0 +1,115 @@
+"""Starting a daemon that outlives who starts it, ending one, and replacing one that is outdated."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+from lfm2audio_mlx import __version__
+from lfm2audio_mlx.errors import DaemonError
+from lfm_daemon.client import ask
+from lfm_daemon.instance import running
+from lfm_daemon.paths import log_path, private
+
+__all__ = ["ensure", "health", "start", "stop"]
+
+HEALTH_SECONDS = 5.0
+START_SECONDS = 15.0
+STOP_SECONDS = 15.0
+"""A little more than a daemon takes to let its requests end."""
+POLL_SECONDS = 0.02
+
+
+def health() -> dict[str, Any] | None:
+    """What the daemon says of itself; None, if none runs.
+
+    Raises:
+        DaemonError: one runs, and does not answer.
+    """
+    if running() is None:
+        return None
+    return ask("GET", "/health", timeout=HEALTH_SECONDS)
+
+
+def ensure(command: Sequence[str], env: Mapping[str, str]) -> None:
+    """Have a daemon of this very version running; `command` starts one in the foreground.
+
+    Raises:
+        DaemonError: it cannot be started, or an old one does not end.
+    """
+    found = health()
+    if found and found["version"] != __version__:
+        stop()  # a new one was installed over it
+        found = None
+    if not found:
+        start(command, env)
+
+
+def start(command: Sequence[str], env: Mapping[str, str]) -> None:
+    """Start a daemon and wait until it answers. Of several that are started at the same time one
+    remains, and all who wait find it.
+
+    Raises:
+        DaemonError: it ended at once, or does not answer in time.
+    """
+    private(log_path().parent)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+    log = os.open(log_path(), flags, 0o600)
+    try:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd="/",
+            env=env,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise DaemonError(f"the daemon cannot be started: {error}") from error
+    finally:
+        os.close(log)
+    end = time.monotonic() + START_SECONDS
+    while time.monotonic() < end:
+        with suppress(DaemonError):
+            if health():
+                return
+        if process.poll() is not None and running() is None:
+            raise DaemonError(f"the daemon ended at once; {log_path()} may say why")
+        time.sleep(POLL_SECONDS)
+    raise DaemonError(f"the daemon does not answer after {START_SECONDS:.0f} s")
+
+
+def stop() -> bool:
+    """End the daemon; its requests may come to their end. False, if none runs.
+
+    Raises:
+        DaemonError: it does not end.
+    """
+    pid = running()
+    if pid is None:
+        return False
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGTERM)
+    end = time.monotonic() + STOP_SECONDS
+    while time.monotonic() < end:
+        if not _lives(pid):
+            return True
+        time.sleep(POLL_SECONDS)
+    raise DaemonError(f"the daemon, process {pid}, does not end: `kill -9 {pid}` does")
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    # A child of ours that has ended is still there until it is waited for.
+    with suppress(ChildProcessError):
+        return os.waitpid(pid, os.WNOHANG) == (0, 0)
+    return True
