@@ -5,7 +5,7 @@ import sys
 import time
 from collections import deque
 from pathlib import Path
-from typing import Annotated, TextIO
+from typing import Annotated, Any, TextIO
 
 import typer
 
@@ -19,7 +19,8 @@ daemon = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     add_completion=False,
-    help="Start, stop and look after the service that keeps the model in memory.",
+    help="Start, stop and look after the service that keeps the model in memory.\n\n"
+    "Example: lfm daemon status",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -28,12 +29,12 @@ NONE_RUNS = "no daemon runs; `lfm daemon start` starts one"
 
 
 @daemon.command()
-def start(keep_alive: KeepAliveOption = None) -> None:
+def start(keep_alive: KeepAliveOption = None, as_json: JsonOption = False) -> None:
     """Start the daemon in the background; nothing happens if one runs.
 
     Example: lfm daemon start --keep-alive 30m
     """
-    from lfm_daemon.launch import ensure
+    from lfm_daemon.launch import ensure, health
 
     options = [] if keep_alive is None else ["--keep-alive", keep_alive]
     if keep_alive is not None:
@@ -42,10 +43,12 @@ def start(keep_alive: KeepAliveOption = None) -> None:
         seconds_of(keep_alive)
     with waiting("starting the daemon"):
         ensure(_command(*options), _environment())
+    if as_json:
+        _tell(health())
 
 
 @daemon.command()
-def stop() -> None:
+def stop(as_json: JsonOption = False) -> None:
     """End the daemon, after the requests that are under way.
 
     Example: lfm daemon stop
@@ -56,10 +59,12 @@ def stop() -> None:
         ended = launch.stop()
     if not ended:
         raise DaemonError(NONE_RUNS)
+    if as_json:
+        _tell(None)
 
 
 @daemon.command()
-def restart(keep_alive: KeepAliveOption = None) -> None:
+def restart(keep_alive: KeepAliveOption = None, as_json: JsonOption = False) -> None:
     """End the daemon if one runs, and start one.
 
     Example: lfm daemon restart
@@ -68,7 +73,7 @@ def restart(keep_alive: KeepAliveOption = None) -> None:
 
     with waiting("the daemon ends"):
         launch.stop()
-    start(keep_alive)
+    start(keep_alive, as_json)
 
 
 @daemon.command()
@@ -82,12 +87,8 @@ def status(as_json: JsonOption = False) -> None:
 
     found = health()
     if as_json:
-        about = {name: found[name] for name in ("state", "version", "pid")} if found else {}
-        where = {"socket": str(socket_path()), "log": str(log_path())}
-        emit("daemon", running=found is not None, **about, **where)
-        if not found:
-            raise typer.Exit(4)
-        return
+        _tell(found)
+        raise typer.Exit(0 if found else 4)
     if not found:
         raise DaemonError(NONE_RUNS)
     rows = [
@@ -108,6 +109,7 @@ def logs(
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Go on as more is written, until ctrl-C.")
     ] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Show what the daemon did; nothing in it is anything that was said.
 
@@ -122,16 +124,34 @@ def logs(
         raise DaemonError(f"{path}: cannot be read: {error.strerror}") from error
     with file:
         for line in deque(file, maxlen=lines):
-            print(printable(line), end="")
+            _show(line, as_json)
         if follow:
-            _follow(file, path)
+            _follow(file, path, as_json)
 
 
-def _follow(file: TextIO, path: Path) -> None:
+def _tell(found: dict[str, Any] | None) -> None:
+    """What `health` gave, as JSON."""
+    from lfm_daemon.paths import log_path, socket_path
+
+    about = {name: found[name] for name in ("state", "version", "pid")} if found else {}
+    where = {"socket": str(socket_path()), "log": str(log_path())}
+    emit("daemon", running=found is not None, **about, **where)
+
+
+def _show(line: str, as_json: bool) -> None:
+    if as_json:
+        time, _, rest = line.strip().partition(" ")
+        level, _, message = rest.partition(" ")
+        emit("log", time=time, level=level, message=message)
+    else:
+        print(printable(line), end="", flush=True)
+
+
+def _follow(file: TextIO, path: Path, as_json: bool) -> None:
     """Print what is written to a log from now on, also to the one that takes its place."""
     while True:
         while line := file.readline():
-            print(printable(line), end="", flush=True)
+            _show(line, as_json)
         time.sleep(POLL_SECONDS)
         try:
             replaced = path.stat().st_ino != os.fstat(file.fileno()).st_ino
@@ -139,7 +159,7 @@ def _follow(file: TextIO, path: Path) -> None:
             continue
         if replaced:
             with path.open(encoding="utf-8", errors="replace") as newer:
-                return _follow(newer, path)
+                return _follow(newer, path, as_json)
 
 
 def ensure_daemon() -> None:

@@ -41,7 +41,7 @@ def ps(as_json: JsonOption = False) -> None:
     columns([("NAME", "SIZE", "MEMORY", "DEVICE", "IDLE UNTIL"), *rows], right=(1, 2))
 
 
-def stop() -> None:
+def stop(as_json: JsonOption = False) -> None:
     """Let the model go: its memory is free again. The daemon stays, and loads it when it must.
 
     Example: lfm stop
@@ -50,4 +50,7 @@ def stop() -> None:
     from lfm_daemon.launch import health
 
     gone = ask("POST", "/api/unload", {})["model"] if health() else None
+    if as_json:
+        emit("resident", models=[])
+        return
     log.info("%s leaves memory" if gone else "no model is in memory", *([gone] if gone else []))

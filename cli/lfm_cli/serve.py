@@ -1,13 +1,17 @@
 """`lfm serve`: the daemon in the foreground."""
 
+import logging
 from typing import Annotated
 
 import typer
 
 from lfm_cli.model import ModelOption
 from lfm_cli.options import KeepAliveOption
+from lfm_cli.terminal import JsonOption, emit
 
 __all__ = ["serve"]
+
+log = logging.getLogger(__name__)
 
 
 def serve(
@@ -36,6 +40,7 @@ def serve(
         ),
     ] = None,
     model: ModelOption = None,
+    as_json: JsonOption = False,
     detached: Annotated[bool, typer.Option("--detached", hidden=True)] = False,
 ) -> None:
     """Serve the model to `lfm` and to clients of OpenAI's API, until ctrl-C.
@@ -48,10 +53,19 @@ def serve(
     """
     from lfm2audio_mlx.installed import find_model
     from lfm_daemon.keepalive import USUAL, seconds_of
+    from lfm_daemon.paths import log_path, socket_path
     from lfm_daemon.server import Settings, serve
 
     if model is not None:
         find_model(model)
+
+    def ready() -> None:
+        where = {"socket": str(socket_path()), "log": str(log_path())}
+        if as_json:
+            emit("daemon", running=True, **where)
+        elif not detached:
+            log.info("serving at %s; ctrl-C ends it", where["socket"])
+
     serve(
         Settings(
             keep_alive=seconds_of(USUAL if keep_alive is None else keep_alive),
@@ -60,5 +74,6 @@ def serve(
             port=port,
             token=token,
             foreground=not detached,
-        )
+        ),
+        ready,
     )

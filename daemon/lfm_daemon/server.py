@@ -8,7 +8,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
 import uvicorn
@@ -47,8 +47,8 @@ class Settings:
     foreground: bool = True
 
 
-def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or ctrl-C.
+def serve(settings: Settings, ready: Callable[[], None] = lambda: None) -> None:
+    """Serve until SIGTERM or ctrl-C; `ready` is called when clients can connect.
 
     Raises:
         DaemonError: a daemon runs already, or an address cannot be used.
@@ -79,7 +79,10 @@ def serve(settings: Settings) -> None:
             backlog=BACKLOG,
             timeout_graceful_shutdown=DRAIN_SECONDS,
         )
+        for listener in sockets:
+            listener.listen(BACKLOG)
         log.info("lfm %s, process %d, serves", __version__, os.getpid())
+        ready()
         asyncio.run(Server(config).serve(sockets))
         log.info("process %d ends", os.getpid())
 

@@ -26,9 +26,8 @@ SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "schema.json").read_te
 
 @pytest.fixture(autouse=True)
 def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home of its own for each test: nothing is installed, kept or configured there, no daemon is
-    started, and
-    the embedded checkpoint is what is asked for."""
+    """A home of its own for each test: nothing is installed, kept or configured there, the embedded
+    checkpoint is what is asked for, and no daemon is started."""
     folder = tmp_path_factory.mktemp("home")
     monkeypatch.setenv("LFM_HOME", str(folder))
     monkeypatch.setenv("LFM_MODEL", "nano")

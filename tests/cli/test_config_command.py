@@ -195,7 +195,7 @@ REFUSED = {
     "shared": (("say.quiet", "true"), "no option 'quiet'"),
     "a command": (("say", "a"), "'say' has no option ''"),
     "its own": (("config.json", "true"), "'config.json' is neither"),
-    "no number": (("say.seed", "abc"), "say.seed 'abc': Input should be a valid integer"),
+    "no number": (("say.seed", "abc"), "say.seed 'abc': 'abc' is not a valid int"),
     "out of range": (("say.seed", "-1"), "say.seed '-1'"),
     "no switch": (("transcribe.recursive", "perhaps"), "transcribe.recursive 'perhaps'"),
     "none of its names": (

@@ -429,7 +429,7 @@ def test_the_model_that_a_refusal_names_can_be_found(
 
 def opened(model: str) -> Engine:
     """As the command does it, with short answers."""
-    found = open_backend(model)
+    found = open_backend(model, daemon=False)
     assert isinstance(found, Engine)
     return Brief(found)
 

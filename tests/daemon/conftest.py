@@ -1,0 +1,57 @@
+"""A daemon's parts for real: a home of their own, real processes, real sockets."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell's background jobs ignore interrupts, and so would every process that tests start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+NOBODY = 65534
+RECORDINGS = Path(__file__).parents[1] / "data" / "recordings"
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home of its own for each test, in which a socket's path is short enough."""
+    folder = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("LFM_HOME", str(folder))
+    monkeypatch.setenv("LFM_MODEL", "nano")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def no_worker_stays() -> Iterator[None]:
+    """Whatever a test did, its workers are gone when it ends."""
+    yield
+    left = workers()
+    for process in left:
+        process.kill()
+    assert not left
+
+
+def workers() -> list[psutil.Process]:
+    """The workers that this process has started."""
+    found: list[psutil.Process] = []
+    for process in psutil.Process().children(recursive=True):
+        try:
+            if "lfm_daemon.worker" in process.cmdline() and process.status() != "zombie":
+                found.append(process)
+        except psutil.NoSuchProcess:
+            pass
+    return found
+
+
+def python(code: str, *arguments: object, **more: object) -> subprocess.Popen[str]:
+    """A Python process that runs `code`; what it prints can be read."""
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **more)  # type: ignore

@@ -1,0 +1,325 @@
+"""Who is let in, at real sockets."""
+
+import asyncio
+import http.client
+import os
+import shutil
+import socket
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+import websockets.exceptions
+import websockets.sync.client
+from conftest import NOBODY, as_root, python
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route, WebSocketRoute
+from starlette.websockets import WebSocket
+
+from lfm_daemon.access import BodyLimit, PrivateProtocol, TokenRequired, peer_uid
+from lfm_daemon.faults import Fault, as_json
+
+TOKEN = "a-token-of-20-letters"
+LARGEST = 1000
+BEARER = {"Authorization": f"Bearer {TOKEN}"}
+
+Answer = tuple[int, bytes]
+
+
+async def hello(request: Request) -> Response:
+    request.app.state.asked.append(request.url.path)
+    return PlainTextResponse("hello")
+
+
+async def length(request: Request) -> Response:
+    return PlainTextResponse(str(len(await request.body())))
+
+
+async def echo(websocket: WebSocket) -> None:
+    await websocket.accept()
+    await websocket.send_text(await websocket.receive_text())
+    await websocket.close()
+
+
+async def told(request: Request, fault: Exception) -> Response:
+    assert isinstance(fault, Fault)
+    return JSONResponse(as_json(fault), fault.status, fault.headers)
+
+
+@pytest.fixture
+def app() -> Starlette:
+    routes = [
+        Route("/", hello),
+        Route("/length", length, methods=["POST"]),
+        WebSocketRoute("/ws", echo),
+    ]
+    middleware = [Middleware(TokenRequired, token=TOKEN), Middleware(BodyLimit, largest=LARGEST)]
+    app = Starlette(routes=routes, middleware=middleware, exception_handlers={Fault: told})
+    app.state.asked = []
+    return app
+
+
+@contextmanager
+def served(app: Starlette, *listeners: socket.socket) -> Iterator[None]:
+    """The daemon's own way of serving, for a while."""
+    config = uvicorn.Config(
+        app,
+        http=PrivateProtocol,
+        ws="websockets-sansio",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve(list(listeners))))
+    thread.start()
+    while not server.started and thread.is_alive():
+        pass
+    yield
+    server.should_exit = True
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+@pytest.fixture
+def path(app: Starlette) -> Iterator[Path]:
+    """A Unix socket at which it is served, in a folder that has become everybody's."""
+    folder = Path(tempfile.mkdtemp(dir="/tmp", prefix="lfm-test-"))
+    folder.chmod(0o777)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(folder / "s"))
+        (folder / "s").chmod(0o666)
+        with served(app, listener):
+            yield folder / "s"
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def port(app: Starlette) -> Iterator[int]:
+    """A TCP port at which it is served."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        with served(app, listener):
+            yield listener.getsockname()[1]
+
+
+def asked(
+    where: Path | int,
+    headers: dict[str, str] | None = None,
+    body: bytes = b"",
+    method: str = "GET",
+    url: str = "/",
+    host: str = "127.0.0.1",
+) -> Answer:
+    """Sends a request as it is given, byte for byte, and reads the answer."""
+    lines = [f"{method} {url} HTTP/1.1", *(f"{k}: {v}" for k, v in (headers or {}).items())]
+    with connected(where, host) as connection:
+        connection.sendall("\r\n".join([*lines, "", ""]).encode() + body)
+        response = http.client.HTTPResponse(connection)
+        response.begin()
+        return response.status, response.read()
+
+
+def connected(where: Path | int, host: str = "127.0.0.1") -> socket.socket:
+    if isinstance(where, int):
+        return socket.create_connection((host, where), timeout=10)
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(10)
+    connection.connect(str(where))
+    return connection
+
+
+def test_the_user_at_the_other_end_is_known():
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        assert peer_uid(ours) == peer_uid(theirs) == os.getuid()
+
+
+def test_a_socket_that_knows_nobody_raises():
+    with socket.socket() as alone, pytest.raises(OSError):
+        peer_uid(alone) if os.uname().sysname == "Darwin" else _raise_if_nobody(peer_uid(alone))
+
+
+def _raise_if_nobody(uid: int) -> None:
+    if uid == 2**32 - 1:  # Linux tells of "no user" instead
+        raise OSError
+
+
+AS_SOMEBODY = """
+import os, socket, sys
+path, user, begin = sys.argv[1], int(sys.argv[2]), sys.argv[3].encode().decode("unicode_escape")
+os.setgid(user)
+os.setuid(user)
+with socket.socket(socket.AF_UNIX) as connection:
+    connection.settimeout(10)
+    connection.connect(path)
+    try:
+        connection.sendall(begin.encode())
+        found = connection.recv(10_000)
+    except ConnectionError:
+        found = b""
+print(found)
+"""
+REQUEST = r"GET / HTTP/1.1\r\nHost: lfm\r\n\r\n"
+UPGRADE = (
+    r"GET /ws HTTP/1.1\r\nHost: lfm\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    r"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
+
+
+@as_root
+@pytest.mark.parametrize("request_", [REQUEST, UPGRADE, "rubbish", ""])
+def test_another_user_is_hung_up_on(
+    path: Path, app: Starlette, request_: str, caplog: pytest.LogCaptureFixture
+):
+    """Whatever modes the socket and its folder have come to have."""
+    with python(AS_SOMEBODY, path, NOBODY, request_) as process:
+        assert process.communicate(timeout=10)[0] == "b''\n"
+    assert app.state.asked == [] and not caplog.records
+    assert asked(path, {"Host": "lfm"}) == (200, b"hello")
+
+
+@as_root
+def test_the_same_user_is_served_in_the_same_way(path: Path):
+    """So that the test above says something."""
+    with python(AS_SOMEBODY, path, os.getuid(), REQUEST) as process:
+        assert process.communicate(timeout=10)[0].startswith("b'HTTP/1.1 200 OK")
+
+
+def test_nobody_needs_a_token_at_the_socket(path: Path):
+    for headers in ({"Host": "evil.example"}, {"Host": "lfm", "Authorization": "Bearer wrong"}):
+        assert asked(path, headers) == (200, b"hello")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{}]
+    + [{"Authorization": value} for value in ("", "Bearer", "Bearer ", "Bearer wrong", TOKEN)]
+    + [{"Authorization": f"Bearer {value}"} for value in (TOKEN[:-1], TOKEN + "x", TOKEN.upper())]
+    + [{"Authorization": f"Basic {TOKEN}"}, {"X-Token": TOKEN}, {"Cookie": f"token={TOKEN}"}]
+    + [{"Authorization": "Bearer tökén"}],
+)
+def test_a_port_asks_for_the_token(port: int, app: Starlette, headers: dict[str, str]):
+    status, body = asked(port, {"Host": "localhost", **headers})
+    assert status == 401 and b'"code":"wrong_token"' in body
+    assert TOKEN.encode() not in body and app.state.asked == []
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "LocalHost", "[::1]"])
+@pytest.mark.parametrize("suffix", ["", ":8000", ":"])
+def test_this_machine_has_these_names(port: int, host: str, suffix: str):
+    assert asked(port, {"Host": host + suffix, **BEARER}) == (200, b"hello")
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["", "evil.example", "evil.example:80", "localhost.evil.example", "127.0.0.1.nip.io"]
+    + ["evil.example:127.0.0.1", "127.0.0.1@evil.example", "0.0.0.0", "[::]", "::1", "[::1", "1"]
+    + ["localhost:1:2"],
+)
+def test_any_other_name_is_refused_even_with_the_token(port: int, app: Starlette, host: str):
+    """A page whose name has come to lead here (DNS rebinding) sends its own name."""
+    status, body = asked(port, {"Host": host, **BEARER})
+    assert status == 421 and b'"code":"wrong_host"' in body
+    assert app.state.asked == []
+
+
+def test_a_request_without_any_name_is_refused(port: int):
+    assert asked(port, BEARER)[0] in (400, 421)
+
+
+def test_the_token_is_asked_for_also_where_there_is_no_such_page(port: int):
+    assert asked(port, {"Host": "localhost"}, url="/nothing")[0] == 401
+    assert asked(port, {"Host": "localhost", **BEARER}, url="/nothing")[0] == 404
+
+
+def test_the_token_is_asked_for_at_the_other_loopback_address_too(app: Starlette):
+    try:
+        listener = socket.create_server(("::1", 0), family=socket.AF_INET6)
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    with listener, served(app, listener):
+        port = listener.getsockname()[1]
+        assert asked(port, {"Host": "[::1]"}, host="::1")[0] == 401
+        assert asked(port, {"Host": f"[::1]:{port}", **BEARER}, host="::1") == (200, b"hello")
+
+
+def test_socket_and_port_are_served_at_once(app: Starlette, home: Path):
+    with socket.socket(socket.AF_UNIX) as one, socket.create_server(("127.0.0.1", 0)) as other:
+        one.bind(str(home / "s"))
+        with served(app, one, other):
+            assert asked(home / "s", {"Host": "lfm"})[0] == 200
+            assert asked(other.getsockname()[1], {"Host": "localhost"})[0] == 401
+
+
+def websocket_at(where: Path | int, headers: dict[str, str]) -> str:
+    connect: Callable[..., Any]
+    if isinstance(where, int):
+        connect, place = websockets.sync.client.connect, f"ws://127.0.0.1:{where}/ws"
+    else:
+        connect, place = websockets.sync.client.unix_connect, str(where)
+        headers = {**headers}
+    more: dict[str, Any] = {} if isinstance(where, int) else {"uri": "ws://lfm/ws"}
+    with connect(place, additional_headers=headers, proxy=None, **more) as websocket:
+        websocket.send("hello")
+        return websocket.recv()
+
+
+def test_a_websocket_needs_the_token_at_a_port(port: int):
+    for headers in ({}, {"Authorization": "Bearer wrong"}):
+        with pytest.raises(websockets.exceptions.InvalidStatus) as refused:
+            websocket_at(port, headers)
+        assert refused.value.response.status_code == 403
+    assert websocket_at(port, BEARER) == "hello"
+
+
+def test_a_websocket_of_another_name_is_refused(port: int):
+    with connected(port) as connection:
+        other = UPGRADE.encode().decode("unicode_escape").replace("lfm", "evil.example")
+        connection.sendall(other.replace("\r\n\r\n", f"\r\n{auth()}\r\n\r\n").encode())
+        assert connection.recv(1000).startswith(b"HTTP/1.1 403")
+
+
+def auth() -> str:
+    return f"Authorization: Bearer {TOKEN}"
+
+
+def test_a_websocket_needs_no_token_at_the_socket(path: Path):
+    assert websocket_at(path, {}) == "hello"
+
+
+def chunk(size: int) -> bytes:
+    return b"%x\r\n%s\r\n" % (size, b"x" * size)
+
+
+@pytest.mark.parametrize("size", [0, 1, LARGEST])
+def test_a_body_may_be_as_large_as_this(path: Path, size: int):
+    expected = (200, str(size).encode())
+    sent = {"method": "POST", "url": "/length"}
+    length = {"Host": "lfm", "Content-Length": str(size)}
+    assert asked(path, length, b"x" * size, **sent) == expected  # type: ignore[arg-type]
+    pieces = b"".join([chunk(1)] * size) + b"0\r\n\r\n"
+    chunked = {"Host": "lfm", "Transfer-Encoding": "chunked"}
+    assert asked(path, chunked, pieces, **sent) == expected  # type: ignore[arg-type]
+
+
+def test_a_body_that_says_it_is_too_large_is_refused_at_once(path: Path):
+    for size in (LARGEST + 1, 10**15):
+        headers = {"Host": "lfm", "Content-Length": str(size)}
+        status, body = asked(path, headers, method="POST", url="/length")
+        assert status == 413 and b'"code":"too_large"' in body
+
+
+def test_a_body_is_counted_while_it_comes(path: Path):
+    """It is refused when it is too large, though its end is never sent."""
+    headers = {"Host": "lfm", "Transfer-Encoding": "chunked"}
+    status, body = asked(path, headers, chunk(600) + chunk(401), method="POST", url="/length")
+    assert status == 413 and b'"code":"too_large"' in body
