@@ -41,6 +41,10 @@ cli-check: $(VENV)/test ## the command's contract, and how fast it starts
 	$(RUN)pytest tests/cli
 	@$(BIN)/python scripts/startup.py
 
+daemon-check: $(VENV)/test ## every fault on a real daemon, its latency and its memory
+	$(BLAS_NOTE)
+	@$(RUN)python scripts/daemon_check.py
+
 long-recording: $(VENV)/test ## two hours of speech through `lfm transcribe` (needs espeak-ng)
 	$(BLAS_NOTE)
 	@$(RUN)python benchmarks/long_recording.py build/long-recording
@@ -89,4 +93,4 @@ install = @if command -v uv >/dev/null; then \
 	uv pip install --quiet --python $(BIN)/python $(1); else \
 	$(BIN)/python -m pip install --quiet $(1); fi
 
-.PHONY: help demo test parity cli-check long-recording commands full-size lint format clean
+.PHONY: help demo test parity cli-check daemon-check long-recording commands full-size lint format clean

@@ -70,6 +70,13 @@ class SpeechCutter:
         """The number of the first held chunk, counted from the stream's beginning."""
         self.speaking = False
 
+    @property
+    def begun(self) -> float | None:
+        """Where the open span begins, in seconds, once it is more than a click; None before."""
+        if not self.speaking or not self._is_speech(self._voice):
+            return None
+        return self._first * CHUNK / SAMPLE_RATE
+
     def push(self, samples: np.ndarray) -> list[Speech]:
         """Hear more [n]; the spans that ended in it."""
         samples = np.concatenate([self._rest, samples])
@@ -102,7 +109,7 @@ class SpeechCutter:
         silent = len(self._chunks) - self._last_voiced() - 1
         if silent >= _chunks(self._pauses.pause):
             self.speaking = False
-            return self._cut(self._end_of_voice(), _chunks(self._pauses.padding))
+            return self._cut(self._end_of_voice(), min(silent, _chunks(self._pauses.padding)))
         if len(self._chunks) >= _chunks(self._pauses.longest):
             at = self._least_voiced()
             return self._cut(at, len(self._chunks) - at)
@@ -129,10 +136,14 @@ class SpeechCutter:
 
     def _cut(self, end: int, keep: int) -> list[Speech]:
         """Give the held chunks up to `end` as a span; go on with the last `keep` of all."""
-        voiced = sum(p >= self._pauses.release for p in self._voice[:end])
+        is_speech = self._is_speech(self._voice[:end])
         speech = Speech(self._first * CHUNK / SAMPLE_RATE, np.concatenate(self._chunks[:end]))
         self._keep(keep)
-        return [speech] if voiced * CHUNK >= self._pauses.shortest * SAMPLE_RATE else []
+        return [speech] if is_speech else []
+
+    def _is_speech(self, voice: list[float]) -> bool:
+        voiced = sum(p >= self._pauses.release for p in voice)
+        return voiced * CHUNK >= self._pauses.shortest * SAMPLE_RATE
 
     def _keep(self, count: int) -> None:
         """Forget all held chunks but the last `count`."""
