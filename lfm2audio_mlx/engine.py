@@ -16,7 +16,8 @@ import mlx.core as mx
 import numpy as np
 
 from lfm2audio_mlx.audio.features import check_speech, log_mel
-from lfm2audio_mlx.audio.files import AudioSource, read_audio, source_name, streaming
+from lfm2audio_mlx.audio.files import AudioSource, read_audio, streaming
+from lfm2audio_mlx.audio.probe import source_name
 from lfm2audio_mlx.audio.vad import SAMPLE_RATE, Speech, SpeechCutter
 from lfm2audio_mlx.conversation import Chat
 from lfm2audio_mlx.errors import RequestError

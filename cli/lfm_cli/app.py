@@ -41,7 +41,7 @@ COMMANDS = {
     },
     "Daemon": {
         "serve": ("serve:serve", "Serve the model to other programs, in the foreground."),
-        "daemon": ("daemon:daemon", "Start, stop and look after it in the background."),
+        "daemon": ("daemon:daemon", "Tell of the service in the background, start or stop it."),
         "ps": ("resident:ps", "Show the model in memory."),
         "stop": ("resident:stop", "Let the model in memory go."),
     },

@@ -33,7 +33,7 @@ def ask(
 
     Example: lfm ask call.wav "What does the caller want?"
     """
-    from lfm2audio_mlx.audio.files import probe
+    from lfm2audio_mlx.audio.probe import probe
     from lfm2audio_mlx.results import EndOfTurn, Words
 
     if not question.strip():

@@ -30,7 +30,7 @@ def classify(
 
     Example: lfm classify call.wav --labels angry,calm,happy
     """
-    from lfm2audio_mlx.audio.files import probe
+    from lfm2audio_mlx.audio.probe import probe
 
     names = [label.strip() for label in labels.split(",")]
     if len(names) < 2 or len(set(names)) < len(names) or not all(names):

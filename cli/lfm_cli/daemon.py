@@ -16,11 +16,8 @@ from lfm_cli.terminal import JsonOption, columns, emit, printable, waiting
 __all__ = ["daemon", "ensure_daemon"]
 
 daemon = typer.Typer(
-    no_args_is_help=True,
     rich_markup_mode=None,
     add_completion=False,
-    help="Start, stop and look after the service that keeps the model in memory.\n\n"
-    "Example: lfm daemon status",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -76,11 +73,21 @@ def restart(keep_alive: KeepAliveOption = None, as_json: JsonOption = False) -> 
     start(keep_alive, as_json)
 
 
+@daemon.callback(invoke_without_command=True)
+def look(context: typer.Context, as_json: JsonOption = False) -> None:
+    """Tell of the service that keeps the model in memory, or start, stop and look after it.
+
+    Example: lfm daemon
+    """
+    if context.invoked_subcommand is None:
+        status(as_json)
+
+
 @daemon.command()
 def status(as_json: JsonOption = False) -> None:
     """Tell whether a daemon runs, and where its socket is.
 
-    Example: curl --unix-socket "$(lfm daemon status --json | jq -r .socket)" http://lfm/health
+    Example: lfm daemon status
     """
     from lfm_daemon.launch import health
     from lfm_daemon.paths import log_path, socket_path

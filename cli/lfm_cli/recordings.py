@@ -28,7 +28,7 @@ def gather(arguments: Sequence[str], recursive: bool) -> tuple[list[Recording], 
 
     A folder gives the sound files in it and below, in the order of their names.
     """
-    from lfm2audio_mlx.audio.files import probe
+    from lfm2audio_mlx.audio.probe import probe
 
     good: list[Recording] = []
     failed: list[LfmError] = []
@@ -69,7 +69,7 @@ def sounds_in(folder: Path, recursive: bool) -> list[Path]:
     Raises:
         AudioError: the folder cannot be read.
     """
-    from lfm2audio_mlx.audio.files import SUFFIXES
+    from lfm2audio_mlx.audio.probe import SUFFIXES
 
     try:
         paths = sorted(folder.rglob("*") if recursive else folder.iterdir())

@@ -194,7 +194,7 @@ def as_part(word: str) -> Part | None:
     Raises:
         AudioError: it looks like a sound file's name, but there is none or it cannot be read.
     """
-    from lfm2audio_mlx.audio.files import SUFFIXES
+    from lfm2audio_mlx.audio.probe import SUFFIXES
 
     for name in _unquoted(word):
         if os.path.exists(name) and not os.path.isdir(name):

@@ -12,7 +12,7 @@ from typing import Any, cast
 import mlx.core as mx
 import mlx.nn as nn
 
-from lfm2audio_mlx.audio.files import SUFFIXES, probe
+from lfm2audio_mlx.audio.probe import SUFFIXES, probe
 from lfm2audio_mlx.engine import Engine
 from lfm2audio_mlx.errors import RequestError
 from lfm2audio_mlx.generation.sampling import GREEDY

@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response
 
 from lfm_daemon.access import BodyLimit, TokenRequired
 from lfm_daemon.faults import Fault, as_json
-from lfm_daemon.routes import chat, jobs, life, speech, transcriptions
+from lfm_daemon.routes import chat, jobs, life, realtime, speech, transcriptions
 from lfm_daemon.service import Service
 
 __all__ = ["application"]
@@ -43,6 +43,7 @@ def application(service: Service, token: str | None = None) -> Starlette:
             *transcriptions.ROUTES,
             *speech.ROUTES,
             *chat.ROUTES,
+            *realtime.ROUTES,
             *jobs.ROUTES,
         ],
         middleware=middleware,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -14,6 +15,9 @@ from lfm_daemon.service import body
 __all__ = ["checked", "json_of", "parsed"]
 
 S = TypeVar("S", bound=BaseModel)
+
+SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+"""Half of a character; where the other half is missing, the text is no text."""
 
 
 async def parsed(request: Request, schema: type[S]) -> S:
@@ -32,7 +36,11 @@ def json_of(data: bytes | str) -> Any:
         Fault: it is none.
     """
     try:
-        return json.loads(data, parse_constant=_no_number, object_pairs_hook=_once)
+        text = data if isinstance(data, str) else data.decode()
+        found = json.loads(text, parse_constant=_no_number, object_pairs_hook=_once)
+        if SURROGATE.search(text):
+            json.dumps(found, ensure_ascii=False).encode()
+        return found
     except (ValueError, RecursionError) as error:
         what = "nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise Fault(400, "invalid_json", f"the body is no JSON: {what}") from None
@@ -47,9 +55,12 @@ def checked(schema: type[S], value: Any) -> S:
     try:
         return schema.model_validate(value)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        place = ".".join(map(str, first["loc"])) or "the body"
-        message = f"{place}: {first['msg']}"
+        found = error.errors(include_url=False, include_input=False, include_context=False)
+        # Where one of several things may be, each of them is missed; the one that came closest
+        # is what was meant.
+        deepest = max(found, key=lambda each: len(each["loc"]))
+        place = ".".join(map(str, deepest["loc"])) or "the body"
+        message = f"{place}: {deepest['msg']}"
         raise Fault(400, "invalid_request", message, kind="RequestError", parameter=place) from None
 
 

@@ -44,6 +44,15 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
+class VoiceId(Strict):
+    """A voice, as OpenAI's clients name those that they have made."""
+
+    id: str
+
+
+Voice: TypeAlias = str | VoiceId | None
+
+
 class LoadRequest(Strict):
     """Have a model in memory."""
 
@@ -78,7 +87,7 @@ class SpeechRequest(Strict):
 
     input: Annotated[str, Field(min_length=1, max_length=1_000_000)]
     model: str | None = None
-    voice: str | dict[Literal["id"], str] | None = None
+    voice: Voice = None
     response_format: Literal["wav", "flac", "mp3", "opus", "pcm"] = "mp3"
     stream_format: Literal["audio", "sse"] = "audio"
     speed: Annotated[float, Field(ge=1, le=1)] = 1.0
@@ -112,7 +121,9 @@ class TextPart(Strict):
 
 
 class InputAudio(Strict):
-    data: Annotated[str, AfterValidator(_is_base64)]
+    data: Annotated[
+        str, AfterValidator(_is_base64), Field(json_schema_extra={"contentEncoding": "base64"})
+    ]
     """A sound file, in base64."""
     format: str = "wav"
     """Passed over: what a file is can be seen in it."""
@@ -123,7 +134,18 @@ class AudioPart(Strict):
     input_audio: InputAudio
 
 
-Part: TypeAlias = Annotated[TextPart | AudioPart, Field(discriminator="type")]
+def _type(part: Any) -> str:
+    return str(cast(dict[str, Any], part).get("type")) if isinstance(part, dict) else ""
+
+
+Part: TypeAlias = Annotated[
+    Annotated[TextPart, Tag("text")] | Annotated[AudioPart, Tag("input_audio")],
+    Discriminator(
+        _type,
+        custom_error_type="type",
+        custom_error_message="type should be 'text' or 'input_audio'",
+    ),
+]
 
 
 class SystemMessage(Strict):
@@ -138,12 +160,22 @@ class UserMessage(Strict):
     name: str | None = None
 
 
-class PastAudio(Strict):
+class PastAudio(BaseModel):
+    """The sound of an earlier answer, by its name; the rest of it is passed over."""
+
+    model_config = ConfigDict(strict=True)
+
     id: str
 
 
 class AssistantMessage(Strict):
     """An earlier answer, as it came or only its words."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "additionalProperties": {"anyOf": [{"type": "null"}, {"type": "array", "maxItems": 0}]}
+        }
+    )
 
     role: Literal["assistant"]
     content: str | list[TextPart] | None = None
@@ -153,15 +185,11 @@ class AssistantMessage(Strict):
     @model_validator(mode="before")
     @classmethod
     def _without_nothing(cls, value: Any) -> Any:
-        """Clients send back all that an answer may have, most of it null."""
+        """Clients send back all that an answer may have, most of it null or empty."""
         if not isinstance(value, dict):
             return value
         whole = cast(dict[str, Any], value)
-        kept = {k: v for k, v in whole.items() if v not in (None, [])}
-        audio = kept.get("audio")
-        if isinstance(audio, dict) and "id" in audio:
-            kept["audio"] = {"id": cast(dict[str, Any], audio)["id"]}
-        return kept
+        return {k: v for k, v in whole.items() if k in cls.model_fields or v not in (None, [])}
 
 
 def _role(message: Any) -> str:
@@ -175,7 +203,11 @@ Message: TypeAlias = Annotated[
     Annotated[SystemMessage, Tag("system")]
     | Annotated[UserMessage, Tag("user")]
     | Annotated[AssistantMessage, Tag("assistant")],
-    Discriminator(_role),
+    Discriminator(
+        _role,
+        custom_error_type="role",
+        custom_error_message="role should be 'system', 'developer', 'user' or 'assistant'",
+    ),
 ]
 
 
@@ -183,7 +215,7 @@ class OutputAudio(Strict):
     """How an answer should sound."""
 
     format: AudioFormat = "wav"
-    voice: str | dict[Literal["id"], str] | None = None
+    voice: Voice = None
     """Passed over: the model has one voice in conversation."""
 
 
@@ -218,8 +250,15 @@ class ChatRequest(Strict):
     logprobs: Literal[False] | None = None
     response_format: TextFormat | None = None
     tools: Annotated[list[Any] | None, Field(max_length=0)] = None
+    tool_choice: Literal["none", "auto"] | None = None
+    parallel_tool_calls: bool | None = None
+    stop: Annotated[list[Any] | None, Field(max_length=0)] = None
+    logit_bias: Annotated[dict[str, Any] | None, Field(max_length=0)] = None
     store: bool | None = None
     metadata: dict[str, str] | None = None
     user: str | None = None
     service_tier: str | None = None
     reasoning_effort: str | None = None
+    verbosity: str | None = None
+    safety_identifier: str | None = None
+    prompt_cache_key: str | None = None

@@ -8,13 +8,22 @@ many samples it holds, which the reader checks.)
 import io
 from typing import BinaryIO
 
-__all__ = ["shortage"]
+__all__ = ["is_familiar", "shortage"]
 
 UNKNOWN_SIZES = {0, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF}
 """Sizes that programs write into a header when they do not know the length yet."""
 
 LAST_PAGE = 0x04
 """Flag of the page that ends an ogg stream (RFC 3533, section 6)."""
+
+
+def is_familiar(head: bytes) -> bool:
+    """Do the first 12 bytes of a file tell that it is wav, aiff, flac, ogg, or mp3 with a tag?"""
+    kind = head[:4], head[8:12]
+    return kind in KINDS or head[:4] in (b"fLaC", b"OggS") or head[:3] == b"ID3"
+
+
+KINDS = ((b"RIFF", b"WAVE"), (b"FORM", b"AIFF"), (b"FORM", b"AIFC"))
 
 
 def shortage(data: BinaryIO) -> str | None:

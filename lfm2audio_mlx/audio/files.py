@@ -10,10 +10,8 @@ import contextlib
 import io
 import os
 import secrets
-import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import soundfile
@@ -21,15 +19,14 @@ import soxr
 
 from lfm2audio_mlx.audio import foreign
 from lfm2audio_mlx.audio.containers import shortage
+from lfm2audio_mlx.audio.probe import READABLE, open_sound, source_name
 from lfm2audio_mlx.errors import AudioError, ContextError
 
 __all__ = [
-    "SUFFIXES",
     "AudioSource",
+    "check_header",
     "check_output",
-    "probe",
     "read_audio",
-    "source_name",
     "streaming",
     "writing",
 ]
@@ -40,10 +37,6 @@ AudioSource = str | Path | bytes | tuple[np.ndarray, int]
 BLOCK = 1 << 18
 RATES = (1_000, 1_000_000)
 """Sample rates in Hz that sound is kept at, generously; another one is a damaged header."""
-
-READABLE = "wav, flac, mp3, ogg, opus, aiff, m4a"
-SUFFIXES = {".wav", ".flac", ".mp3", ".ogg", ".opus", ".aif", ".aiff", ".caf", *foreign.SUFFIXES}
-"""Endings by which a file is taken for a sound without looking into it."""
 
 WRITABLE = {
     ".wav": ("WAV", None),
@@ -56,33 +49,6 @@ WRITABLE = {
     ".m4a": ("WAV", None),
 }
 """Format and subtype, as libsndfile names them, by a file's ending; m4a is encoded afterwards."""
-
-
-def source_name(source: AudioSource) -> str:
-    """How messages call a source, always in one line."""
-    if isinstance(source, str | Path):
-        name = str(source)
-        return name if name.isprintable() else repr(name)
-    return "audio" if isinstance(source, bytes) else "samples"
-
-
-def probe(path: str | Path) -> None:
-    """Look at a file's header, so that a hopeless one is refused before a model is loaded. Of one
-    that needs a converter, only whether there is one.
-
-    Raises:
-        AudioError: not there, not readable, no sound file, empty or truncated.
-    """
-    name = source_name(path)
-    with contextlib.suppress(OSError, ValueError):
-        if not stat.S_ISREG(os.stat(path).st_mode) and not Path(path).is_dir():
-            return  # a pipe can be read only once
-    with _open(path, name) as data:
-        if foreign.needs_converter(data):  # which takes too long for a look
-            foreign.check_converter(name)
-            return
-    with _opened(path, name):
-        pass
 
 
 def read_audio(source: AudioSource, sample_rate: int, longest: float = float("inf")) -> np.ndarray:
@@ -130,7 +96,7 @@ def streaming(
 def _opened(source: str | Path | bytes, name: str) -> Iterator[soundfile.SoundFile]:
     """A sound file or its bytes, open for reading; all that goes wrong becomes an AudioError."""
     path = Path(source) if not isinstance(source, bytes) and os.path.isfile(source) else None
-    with _open(source, name) as original, foreign.readable(original, name, path) as data:
+    with open_sound(source, name) as original, foreign.readable(original, name, path) as data:
         if missing := shortage(data):
             raise AudioError(f"{name}: truncated: {missing}")
         try:
@@ -146,40 +112,6 @@ def _opened(source: str | Path | bytes, name: str) -> Iterator[soundfile.SoundFi
                 f"{name}: not a sound file that can be read ({READABLE}), or damaged: "
                 f"{error.error_string}"
             ) from error
-
-
-def _open(source: str | Path | bytes, name: str) -> BinaryIO:
-    if isinstance(source, bytes):
-        data: BinaryIO = _Bytes(source)
-    else:
-        try:
-            data = Path(source).open("rb")  # noqa: SIM115 - the caller closes it
-        except IsADirectoryError:
-            raise AudioError(f"{name}: is a folder, not a sound file") from None
-        except FileNotFoundError:
-            raise AudioError(f"{name}: no such file") from None
-        except OSError as error:
-            raise AudioError(f"{name}: cannot be opened: {error.strerror}") from error
-        except ValueError as error:  # a NUL in the name
-            raise AudioError(f"{name}: cannot be opened: {error}") from error
-        if not data.seekable():  # a pipe
-            with data:
-                data = _Bytes(data.read())
-    if not data.read(1):
-        data.close()
-        raise AudioError(f"{name}: is empty")
-    data.seek(0)
-    return data
-
-
-class _Bytes(io.BytesIO):
-    """Bytes in which libsndfile may seek before the beginning, as damaged files make it do: a
-    callback cannot raise, so the position just stays and libsndfile sees that it did."""
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        with contextlib.suppress(ValueError):
-            super().seek(offset, whence)
-        return self.tell()
 
 
 def _file_blocks(sound: soundfile.SoundFile, name: str) -> Iterator[np.ndarray]:
@@ -225,6 +157,16 @@ def _mono(blocks: Iterator[np.ndarray], rate: int, wanted: int, name: str) -> It
         yield mono if rate == wanted else resampler.resample_chunk(mono)
     if rate != wanted:
         yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+
+
+def check_header(path: str | Path) -> None:
+    """Refuse what libsndfile cannot read, without reading on.
+
+    Raises:
+        AudioError: not there, not readable, no sound file, empty or truncated.
+    """
+    with _opened(path, source_name(path)):
+        pass
 
 
 def check_output(path: Path) -> None:

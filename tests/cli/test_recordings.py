@@ -12,7 +12,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lfm2audio_mlx.audio.files import SUFFIXES
+from lfm2audio_mlx.audio.probe import SUFFIXES
 from lfm2audio_mlx.errors import AudioError
 from lfm_cli.recordings import gather, sounds_in
 

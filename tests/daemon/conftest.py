@@ -7,8 +7,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
+import soundfile
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell's background jobs ignore interrupts, and so would every process that tests start.
@@ -16,6 +18,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 NOBODY = 65534
 RECORDINGS = Path(__file__).parents[1] / "data" / "recordings"
+
+RATE = 16_000
+"""Of the recordings."""
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
 
@@ -55,3 +60,14 @@ def python(code: str, *arguments: object, **more: object) -> subprocess.Popen[st
     """A Python process that runs `code`; what it prints can be read."""
     command = [sys.executable, "-c", code, *map(str, arguments)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **more)  # type: ignore
+
+
+def recording(path: Path, count: int, pause: float = 1.0) -> Path:
+    """So many recordings, one after the other with pauses between them, in one file."""
+    pieces: list[np.ndarray] = []
+    for source in sorted(RECORDINGS.glob("*.flac"))[:count]:
+        samples, rate = soundfile.read(source, dtype="float32")
+        assert rate == RATE
+        pieces += [samples, np.zeros(int(pause * rate), np.float32)]
+    soundfile.write(path, np.concatenate(pieces), RATE)
+    return path

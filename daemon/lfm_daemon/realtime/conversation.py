@@ -9,7 +9,17 @@ from typing import Any, TypeAlias
 
 from lfm_daemon.faults import Fault
 
-__all__ = ["Answer", "Asked", "Conversation", "Item", "Note", "Question", "Sound", "new_id"]
+__all__ = [
+    "Answer",
+    "Asked",
+    "Conversation",
+    "Item",
+    "Note",
+    "Question",
+    "Sound",
+    "item_json",
+    "new_id",
+]
 
 FRAME_MS = 80
 """Of speech in a frame of codes: both codecs have 12.5 in a second."""
@@ -55,6 +65,10 @@ class Question:
     parts: list[str | Sound]
     id: str = field(default_factory=lambda: new_id("item"))
     transcript: str | None = None
+
+    @property
+    def text(self) -> str:
+        return "".join(part for part in self.parts if isinstance(part, str))
 
     def content(self) -> list[dict[str, Any]]:
         return [
@@ -115,7 +129,7 @@ def _heard(tokens: list[Any], frames: int) -> list[Any]:
 Item: TypeAlias = Note | Question | Answer
 
 
-def as_json(item: Item) -> dict[str, Any]:
+def item_json(item: Item) -> dict[str, Any]:
     """The item as events show it; sound is left out."""
     role = {Note: "system", Question: "user", Answer: "assistant"}[type(item)]
     return {
@@ -144,9 +158,8 @@ class Asked:
 
     def follows(self, other: Asked) -> bool:
         """Whether `other` is all of this but its last question."""
-        return (self.notes, self.history) == (other.notes, other.history) and self.sounds[
-            : len(other.sounds)
-        ] == other.sounds
+        sounds = self.sounds[: len(other.sounds)]
+        return self.history == other.history and sounds == other.sounds
 
 
 class Conversation:
@@ -180,9 +193,9 @@ class Conversation:
         if any(known.id == item.id for known in self.items):
             raise Fault(400, "invalid_value", "item.id: there is one already", parameter="item.id")
         at = self.items.index(self.find(after)) + 1 if after else 0
-        if isinstance(item, Question | Note) and len(self.items) >= ITEMS:
+        if len(self.items) >= ITEMS:
             raise Fault(400, "conversation_full", f"a conversation has {ITEMS:,} items at most")
-        if sum(_length(known) for known in self.items) + _length(item) > CHARACTERS:
+        if item.text and sum(len(known.text) for known in self.items) + len(item.text) > CHARACTERS:
             what = f"a conversation has {CHARACTERS:,} characters at most"
             raise Fault(400, "conversation_full", what)
         self.items.insert(at, item)
@@ -251,9 +264,3 @@ def _told(answers: list[Answer]) -> dict[str, Any]:
     if len(known) == len(answers):
         return {"answer": [item for tokens in known for item in tokens]}
     return {"text": " ".join(answer.text for answer in answers if answer.text)}
-
-
-def _length(item: Item) -> int:
-    if isinstance(item, Question):
-        return sum(len(part) for part in item.parts if isinstance(part, str))
-    return len(item.text)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from lfm2audio_mlx.results import EndOfTurn, Sound, Words
 from lfm_daemon.faults import Fault, as_json
-from lfm_daemon.realtime.conversation import Answer, Conversation, new_id
-from lfm_daemon.realtime.conversation import as_json as item_json
+from lfm_daemon.realtime.conversation import Answer, Conversation, item_json, new_id
 from lfm_daemon.realtime.sound import Pcm16
 from lfm_daemon.values import decode
 from lfm_daemon.wire import Frame
@@ -25,26 +23,28 @@ def event(kind: str, **fields: Any) -> Event:
     return {"type": kind, "event_id": new_id("event"), **fields}
 
 
-@dataclass
 class Response:
     """An answer that is being given; its item is part of the conversation once it has begun."""
 
-    conversation: Conversation
-    spoken: bool
-    rate: int
-    max_tokens: int | str
-    about: dict[str, Any]
-    """What events tell of it, and nobody changes."""
-    id: str = field(default_factory=lambda: new_id("resp"))
-    begun: bool = False
-    unwanted: str | None = None
-    """Why it is to end before its end."""
-
-    def __post_init__(self) -> None:
-        self.item = Answer(spoken=self.spoken, tokens=[], status="in_progress")
-        self._after = self.conversation.last
+    def __init__(
+        self,
+        conversation: Conversation,
+        *,
+        spoken: bool,
+        rate: int,
+        max_tokens: int | str,
+        about: dict[str, Any],
+    ):
+        self.id = new_id("resp")
+        self.item = Answer(spoken=spoken, tokens=[], status="in_progress")
+        self.begun = False
+        self.unwanted: str | None = None
+        """Why it is to end before its end."""
+        self._conversation, self._spoken, self._rate = conversation, spoken, rate
+        self._max_tokens, self._about = max_tokens, about
+        self._after = conversation.last
         self._previous: str | None = None
-        self._pcm = Pcm16(self.rate)
+        self._pcm = Pcm16(rate)
         self._bytes = 0
         self._end: str | None = None
 
@@ -61,9 +61,9 @@ class Response:
         match item:
             case Words(text) if text:
                 self.item.text += text
-                kind = "output_audio_transcript" if self.spoken else "output_text"
+                kind = "output_audio_transcript" if self._spoken else "output_text"
                 yield self._part(f"response.{kind}.delta", delta=text)
-            case Sound() if self.spoken:
+            case Sound() if self._spoken:
                 yield from self._audio(self._pcm.push(item.samples, item.sample_rate))
             case EndOfTurn(reason):
                 self._end = reason
@@ -76,7 +76,7 @@ class Response:
         """Nothing more will be told, be it for a fault."""
         status = self._status(fault)
         if self.begun:
-            if self.spoken:
+            if self._spoken:
                 yield from self._audio(self._pcm.finish())
                 yield self._part("response.output_audio.done")
                 transcript = self.item.text
@@ -104,10 +104,10 @@ class Response:
 
     def _begin(self) -> Iterator[Event]:
         self.begun = True
-        known = {item.id for item in self.conversation.items}
-        after = self._after if self._after in known else self.conversation.last
-        self._previous = self.conversation.add(self.item, after)
-        start = {**item_json(self.item), "content": []}
+        known = {item.id for item in self._conversation.items}
+        after = self._after if self._after in known else self._conversation.last
+        self._previous = self._conversation.add(self.item, after)
+        start: dict[str, Any] = {**item_json(self.item), "content": []}
         yield self._whole("response.output_item.added", start)
         yield self._listed("conversation.item.added", start)
         yield self._part("response.content_part.added", part=self._content())
@@ -116,12 +116,12 @@ class Response:
         """Nobody wants to hear what was made while the wish to end it was on its way."""
         if pcm and not self.unwanted:
             self._bytes += len(pcm)
-            self.item.milliseconds = self._bytes * 500 // self.rate
+            self.item.milliseconds = self._bytes * 500 // self._rate
             delta = base64.b64encode(pcm).decode()
             yield self._part("response.output_audio.delta", delta=delta)
 
     def _content(self) -> dict[str, Any]:
-        if self.spoken:
+        if self._spoken:
             return {"type": "audio", "transcript": self.item.text}
         return {"type": "text", "text": self.item.text}
 
@@ -144,10 +144,10 @@ class Response:
             "status": status,
             "status_details": details,
             "output": [item_json(self.item)] if over and self.begun else [],
-            "output_modalities": ["audio" if self.spoken else "text"],
-            "max_output_tokens": self.max_tokens,
+            "output_modalities": ["audio" if self._spoken else "text"],
+            "max_output_tokens": self._max_tokens,
             "usage": self._usage() if over else None,
-            **self.about,
+            **self._about,
         }
 
     def _usage(self) -> dict[str, Any]:

@@ -42,9 +42,7 @@ PassedOver: TypeAlias = Annotated[None, BeforeValidator(lambda _: None)]
 """Taken, and of no effect here."""
 Id: TypeAlias = Annotated[str, Field(min_length=1, max_length=LONGEST_ID)]
 MaxTokens: TypeAlias = Annotated[int, Field(ge=1, le=4096)] | Literal["inf"]
-Modalities: TypeAlias = Annotated[
-    list[Literal["audio", "text"]], Field(min_length=1, max_length=1)
-]
+Modalities: TypeAlias = Annotated[list[Literal["audio", "text"]], Field(min_length=1, max_length=1)]
 Temperature: TypeAlias = Annotated[float | None, Field(ge=0, le=2)]
 NoTools: TypeAlias = Annotated[list[Any], Field(max_length=0)]
 Metadata: TypeAlias = Annotated[dict[str, str], Field(max_length=16)]
@@ -106,14 +104,14 @@ class SessionConfig(Strict):
     """All that a session can be told; the defaults are those of a new one."""
 
     type: Literal["realtime"] = "realtime"
-    output_modalities: Modalities = ["audio"]
+    output_modalities: Modalities = Field(default=["audio"])
     audio: Audio = Audio()
     instructions: str = ""
     """Stand in place of the checkpoint's own system prompt."""
     max_output_tokens: MaxTokens = "inf"
     temperature: Temperature = None
     """Not OpenAI's any more. Words are the likeliest ones unless there is one."""
-    tools: NoTools = []
+    tools: NoTools = Field(default=[])
     tool_choice: Literal["auto", "none"] = "auto"
     prompt: None = None
     model: PassedOver = None

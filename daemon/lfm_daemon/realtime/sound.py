@@ -1,5 +1,8 @@
 """Sound as it travels in events: 16-bit PCM in base64; and the buffer that hears turns in it."""
 
+# (soxr has no stubs.)
+# pyright: reportMissingTypeStubs=false
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -84,6 +87,10 @@ class Heard:
     samples: np.ndarray
     rate: int
 
+    @classmethod
+    def of(cls, pcm: bytes, rate: int) -> Heard:
+        return cls(_samples(pcm), rate)
+
     @property
     def seconds(self) -> float:
         return len(self.samples) / self.rate
@@ -119,7 +126,7 @@ class Buffer(Protocol):
         ...
 
     def finish(self) -> Heard:
-        """All that it holds; it is of no more use then.
+        """All that it holds, which ends it.
 
         Raises:
             Fault: that is nothing.
@@ -151,7 +158,7 @@ class Patient:
         return iter(())
 
     def finish(self) -> Heard:
-        return _enough(Heard(_samples(bytes(self._pcm)), self._rate))
+        return _enough(Heard.of(bytes(self._pcm), self._rate))
 
 
 class Attentive:
@@ -190,12 +197,13 @@ class Attentive:
             yield None
 
     def finish(self) -> Heard:
+        if not self._started:
+            return _enough(Heard(np.zeros(0, np.float32), SAMPLE_RATE))
         rest = np.zeros(0, np.float32)
         if self._resampler:
             rest = self._resampler.resample_chunk(rest, last=True)
         spans = [*self._cutter.push(rest), *self._cutter.finish()]
-        samples = spans[0].samples if spans else np.zeros(0, np.float32)
-        return _enough(Heard(samples, SAMPLE_RATE))
+        return Heard(spans[0].samples, SAMPLE_RATE)
 
 
 def _enough(heard: Heard) -> Heard:

@@ -97,7 +97,7 @@ async def completions(request: Request) -> Response:
 def _turn(request: Request, service: Service, wanted: ChatRequest, spool: Spool) -> Turn:
     """What is asked, and from where it goes on."""
     spoken = "audio" in (wanted.modalities or ()) or wanted.audio is not None
-    form = wanted.audio.format if wanted.audio else "wav"
+    form = wanted.audio.format.removesuffix("16") if wanted.audio else "wav"
     system, asked = _conversation(wanted.messages)
     mode = "interleaved" if spoken else "sequential"
     options: dict[str, Any] = {"system": system, "mode": mode, "seed": wanted.seed}
@@ -136,7 +136,7 @@ def _conversation(messages: Sequence[Message]) -> tuple[str | None, list[Asked]]
             case UserMessage():
                 said += _parts(message.content)
             case AssistantMessage() if said:
-                text = _text(message.content or "")
+                text = _text(message.content or "").strip()
                 audio = message.audio.id if message.audio else None
                 asked.append(_asked(said, text, audio))
                 said = []
@@ -190,8 +190,8 @@ def _exchange(
     answer = service.threads.answer(asked.audio) if asked.audio else None
     if answer is not None:
         return {"said": said, "answer": answer}
-    if asked.text:
-        return {"said": said, "text": asked.text}
+    if asked.text or not asked.audio:
+        return {"said": said, "text": asked.text or ""}
     what = f"messages: the sound {asked.audio} is not known any more; send its words as content"
     raise Fault(400, "invalid_request", what, "RequestError", parameter="messages")
 

@@ -26,6 +26,8 @@ FOREIGN_VOICES = (
     *("marin", "nova", "onyx", "sage", "shimmer", "verse"),
 )
 """OpenAI's; clients that must name a voice name one of these. They are the model's own here."""
+SILENT_RATE = 24_000
+"""Samples a second of a sound without any."""
 
 
 async def speech(request: Request) -> Response:
@@ -59,7 +61,8 @@ async def encoded(frames: AsyncIterator[Frame], form: str) -> AsyncIterator[byte
             encoder = encoder or Encoder(form, item.sample_rate)
             if piece := encoder.push(item.samples):
                 yield piece
-    if encoder and (piece := encoder.finish()):
+    # Where the model said nothing, a file of silence is still a file.
+    if piece := (encoder or Encoder(form, SILENT_RATE)).finish():
         yield piece
 
 

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 from starlette.datastructures import UploadFile
-from starlette.formparsers import MultiPartException
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
@@ -61,19 +61,17 @@ async def _form(request: Request, spool: Spool) -> tuple[TranscriptionRequest, d
         raise Fault(415, "invalid_request", "send a form: multipart/form-data, with a `file`")
     try:
         form = await request.form(max_files=1, max_fields=32, max_part_size=1 << 16)
-    except MultiPartException as error:
-        raise Fault(400, "invalid_request", f"the form cannot be read: {error.message}") from error
+    except HTTPException as error:
+        raise Fault(400, "invalid_request", f"the form cannot be read: {error.detail}") from error
     try:
         file = form.get("file")
         if not isinstance(file, UploadFile):
             raise Fault(400, "invalid_request", "file: is missing", parameter="file")
-        names = {key.removesuffix("[]") for key in form} - {"file"}
-        fields = {
-            name: form.getlist(name) + form.getlist(f"{name}[]")
-            if name in LISTS
-            else form.get(name)
-            for name in names
-        }
+        fields: dict[str, Any] = {key: form.get(key) for key in form if key != "file"}
+        for name in LISTS:
+            if given := form.getlist(name) + form.getlist(f"{name}[]"):
+                fields[name] = given
+                fields.pop(f"{name}[]", None)
         wanted = checked(TranscriptionRequest, fields)
         path = await spool.take(file.file)
         name = "".join(filter(str.isprintable, file.filename or ""))[:200] or "file"

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lfm2audio_mlx.audio import files
-from lfm2audio_mlx.audio.files import AudioSource, probe, read_audio, writing
+from lfm2audio_mlx.audio.files import AudioSource, read_audio, writing
+from lfm2audio_mlx.audio.probe import probe
 from lfm2audio_mlx.errors import AudioError
 
 RATE = 16_000

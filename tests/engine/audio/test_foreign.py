@@ -9,7 +9,8 @@ import pytest
 import soundfile
 
 from lfm2audio_mlx.audio import foreign
-from lfm2audio_mlx.audio.files import check_output, probe, read_audio, writing
+from lfm2audio_mlx.audio.files import check_output, read_audio, writing
+from lfm2audio_mlx.audio.probe import probe
 from lfm2audio_mlx.errors import AudioError
 
 needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")

@@ -1,0 +1,161 @@
+"""`/v1/realtime`: live voice over a WebSocket, as OpenAI's Realtime API has it.
+
+One client is one session (`lfm_daemon.realtime.session`); here are its socket, its jobs and its
+files. A client that does not read gets no more, and its answer waits with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+from starlette.responses import JSONResponse
+from starlette.routing import WebSocketRoute
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+
+from lfm2audio_mlx.results import Span
+from lfm_daemon.faults import Fault, as_json
+from lfm_daemon.realtime.session import Begin, Hear, Out, Session, Stop, Wake
+from lfm_daemon.resident import Job
+from lfm_daemon.service import Service, service_of
+from lfm_daemon.uploads import spooled
+from lfm_daemon.values import decode
+
+__all__ = ["ROUTES"]
+
+log = logging.getLogger(__name__)
+
+STALLED_SECONDS = 60.0
+"""A client that takes nothing for so long is gone, whatever its connection says."""
+HEARD_AT_ONCE = 30.0
+"""Seconds of speech that are written down in one pass; more is cut at its pauses."""
+SUBPROTOCOL = "realtime"
+"""What browsers insist on, having asked for it."""
+INTERNAL_ERROR = 1011
+"""RFC 6455, 7.4.1."""
+
+
+async def realtime(socket: WebSocket) -> None:
+    """A session, until the client leaves."""
+    service, name = service_of(socket), socket.query_params.get("model")
+    try:
+        model = service.model_of(name).name
+    except Fault as fault:
+        return await socket.send_denial_response(JSONResponse(as_json(fault), fault.status))
+    await socket.accept(SUBPROTOCOL if SUBPROTOCOL in socket.scope["subprotocols"] else None)
+    with spooled() as spool:
+        await Connection(socket, service, name, Session(model, spool.keep)).serve()
+
+
+class Connection:
+    """A session's socket and its work."""
+
+    def __init__(self, socket: WebSocket, service: Service, model: str | None, session: Session):
+        self._socket, self._service, self._model = socket, service, model
+        self._session = session
+        self._tasks = asyncio.TaskGroup()
+        self._one = asyncio.Lock()
+        """Held by whoever moves the session on, until all that comes of it is done."""
+        self._job: Job | None = None
+        self._answering: asyncio.Task[None] | None = None
+        self._loading: asyncio.Task[None] | None = None
+        self._unheard: asyncio.Queue[Hear] = asyncio.Queue()
+
+    async def serve(self) -> None:
+        """Until the client leaves; nothing of it goes on then."""
+        try:
+            async with self._tasks:
+                self._tasks.create_task(self._write_down())
+                await self._act(self._session.begin())
+                while True:
+                    await self._act(self._session.receive(await self._message()))
+                    if self._session.stopping and self._answering:
+                        # What the client says next refers to an answer that has ended.
+                        await asyncio.wait([self._answering])
+        except* (WebSocketDisconnect, TimeoutError):
+            log.info("a client of live voice has left")
+        except* Exception as faults:  # noqa: BLE001 - the other clients are served on
+            # Their messages may hold what somebody said.
+            names = ", ".join(type(fault).__name__ for fault in faults.exceptions)
+            log.error("%s in %s", names, self._socket.url.path)
+            with contextlib.suppress(Exception):
+                await self._socket.close(INTERNAL_ERROR)
+
+    async def _message(self) -> str | bytes:
+        message = await self._socket.receive()
+        if message["type"] == "websocket.disconnect":
+            raise WebSocketDisconnect(message["code"])
+        return message.get("text") or message.get("bytes") or ""
+
+    async def _act(self, outs: Iterator[Out]) -> None:
+        """Move the session on: nobody else does meanwhile."""
+        async with self._one:
+            for out in outs:
+                match out:
+                    case Begin():
+                        self._answering = self._tasks.create_task(self._answer(out))
+                        # So that its job is admitted, and can be cancelled, from here on.
+                        await asyncio.sleep(0)
+                    case Stop():
+                        if self._job:
+                            self._service.resident.cancel(self._job.id)
+                    case Hear():
+                        self._unheard.put_nowait(out)
+                    case Wake():
+                        if not self._loading or self._loading.done():
+                            self._loading = self._tasks.create_task(self._load())
+                    case None:
+                        await asyncio.sleep(0)
+                    case _:
+                        await self._send(out)
+
+    async def _send(self, event: dict[str, Any]) -> None:
+        if self._socket.application_state is not WebSocketState.CONNECTED:
+            raise WebSocketDisconnect
+        text = json.dumps(event, allow_nan=False, separators=(",", ":"))
+        async with asyncio.timeout(STALLED_SECONDS):
+            await self._socket.send_text(text)
+
+    async def _answer(self, wish: Begin) -> None:
+        fault = None
+        try:
+            self._job = self._service.job(
+                self._socket, "chat", self._model, wish.options, wish.sounds
+            )
+            async with contextlib.aclosing(self._service.resident.events(self._job)) as frames:
+                async for frame in frames:
+                    await self._act(self._session.told(frame))
+        except Fault as why:
+            fault = why
+        await self._act(self._session.ended(fault))
+
+    async def _load(self) -> None:
+        try:
+            job = self._service.job(self._socket, "load", self._model, {})
+            await self._service.resident.load(job)
+        except Fault as fault:
+            await self._act(self._session.failed(fault))
+
+    async def _write_down(self) -> None:
+        """What was said, one turn after the other, whenever no answer is being made."""
+        while True:
+            wish = await self._unheard.get()
+            kind = "hear" if wish.sound.seconds <= HEARD_AT_ONCE else "spans"
+            text: str | Fault = ""
+            try:
+                job = self._service.job(
+                    self._socket, kind, self._model, {}, [wish.sound.source], batch=True
+                )
+                async with contextlib.aclosing(self._service.resident.events(job)) as frames:
+                    spans = [item async for frame in frames if (item := decode(frame))]
+                text = " ".join(span.text for span in spans if isinstance(span, Span) and span.text)
+            except Fault as fault:
+                text = fault
+            await self._act(self._session.transcribed(wish, text))
+
+
+ROUTES = [WebSocketRoute("/v1/realtime", realtime)]
