@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,21 +27,29 @@ def lines(language: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder with the repository's files in view, where commands may write."""
     folder = tmp_path_factory.mktemp("docs")
     for name in ("tests", "lfm2audio_mlx"):
         (folder / name).symlink_to(ROOT / name)
-    return folder
+    yield folder
+    # Commands start a daemon by themselves.
+    stop = [sys.executable, "-m", "lfm_cli", "daemon", "stop"]
+    subprocess.run(stop, env={**os.environ, "LFM_HOME": str(folder)}, capture_output=True)
 
 
-SHELL = re.compile(r"^(lfm|echo|cat) |\| *lfm ")
+def surroundings(workplace: Path) -> dict[str, str]:
+    """`lfm` on the PATH, and a home of its own."""
+    place = Path(sys.executable).parent
+    return {**os.environ, "PATH": f"{place}:{os.environ['PATH']}", "LFM_HOME": str(workplace)}
+
+
+SHELL = re.compile(r"^(lfm|echo|cat|curl) |\| *lfm ")
 
 
 def test_commands_run_in_the_order_they_are_given(workplace: Path):
     """In bash, as a reader types them, with a home of their own."""
-    place = Path(sys.executable).parent
-    env = {**os.environ, "PATH": f"{place}:{os.environ['PATH']}", "LFM_HOME": str(workplace)}
+    env = surroundings(workplace)
     env.pop("LFM_MODEL", None)
     ran = 0
     for line in lines("sh"):
@@ -74,8 +83,10 @@ def test_make_targets_exist():
 
 @pytest.mark.parametrize(("document", "code"), blocks("python"))
 def test_python_examples_run(workplace: Path, document: str, code: str):
+    env = {**surroundings(workplace), "LFM_MODEL": "nano"}
+    command = [sys.executable, "-c", code]
     result = subprocess.run(
-        [sys.executable, "-c", code], cwd=workplace, capture_output=True, text=True, timeout=120
+        command, cwd=workplace, env=env, capture_output=True, text=True, timeout=120
     )
     assert result.returncode == 0, f"{document}: {result.stderr}"
     assert "alarm set for five thirty" in result.stdout

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from lfm2audio_mlx.errors import ConfigError, RequestError
-from lfm_cli.settings import config_path, read_settings
+from lfm_cli.settings import SHARED, config_path, read_settings
 from lfm_cli.terminal import JsonOption, columns, emit
 
 if TYPE_CHECKING:
@@ -29,14 +29,16 @@ __all__ = ["config"]
 log = logging.getLogger(__name__)
 
 Settings = dict[str, Any]
-"""What is set, by `model` or `COMMAND.OPTION`."""
+"""What is set, by `model`, `daemon` or `COMMAND.OPTION`."""
 
 
 def config(
     ctx: typer.Context,
     key: Annotated[
         str | None,
-        typer.Argument(metavar="KEY", help="model, or COMMAND.OPTION, for example say.voice."),
+        typer.Argument(
+            metavar="KEY", help="model, daemon, or COMMAND.OPTION, for example say.voice."
+        ),
     ] = None,
     value: Annotated[str | None, typer.Argument(metavar="VALUE", help="What to set.")] = None,
     unset: Annotated[bool, typer.Option("--unset", help="Forget what KEY is set to.")] = False,
@@ -141,11 +143,12 @@ def _option(ctx: typer.Context, key: str) -> tuple[Any, Any]:
     # Its own options cannot be set: it does not read the file that it may have to mend.
     options.pop("config", None)
     section, _, name = key.partition(".")
-    if key == "model":
+    if key in SHARED:
         section, name = next(command for command, known in options.items() if key in known), key
     if section not in options:
         sections = ", ".join(sorted(options))
-        raise typer.BadParameter(f"{key!r} is neither 'model' nor COMMAND.OPTION with {sections}")
+        told = " nor ".join(map(repr, SHARED))
+        raise typer.BadParameter(f"{key!r} is neither {told} nor COMMAND.OPTION with {sections}")
     if name not in options[section]:
         known = ", ".join(sorted(options[section])) or "none"
         raise typer.BadParameter(f"'{section}' has no option {name!r} to set; it has {known}")

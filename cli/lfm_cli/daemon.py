@@ -109,6 +109,21 @@ def status(as_json: JsonOption = False) -> None:
 
 
 @daemon.command()
+def socket(as_json: JsonOption = False) -> None:
+    """Print where the socket is; whether a daemon listens there is another question.
+
+    Example: curl --unix-socket "$(lfm daemon socket)" http://lfm/health
+    """
+    from lfm_daemon.launch import health
+    from lfm_daemon.paths import socket_path
+
+    if as_json:
+        _tell(health())
+    else:
+        print(socket_path())
+
+
+@daemon.command()
 def logs(
     lines: Annotated[
         int, typer.Option("--lines", "-n", metavar="N", min=0, help="How many of the last lines.")

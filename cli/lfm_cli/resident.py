@@ -53,4 +53,5 @@ def stop(as_json: JsonOption = False) -> None:
     if as_json:
         emit("resident", models=[])
         return
-    log.info("%s leaves memory" if gone else "no model is in memory", *([gone] if gone else []))
+    if not gone:
+        log.info("no model is in memory")

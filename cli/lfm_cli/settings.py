@@ -1,7 +1,7 @@
 """The user's configuration: a TOML file whose values stand in for options that are not given.
 
-A section is a command and a key is one of its long options, with the same meaning; `model` may
-also stand before all sections. What is given on the command line or in the environment wins.
+A section is a command and a key is one of its long options, with the same meaning; those that
+many have, `model` and `daemon`, may also stand before all sections. What is given on the command line or in the environment wins.
 """
 
 import tomllib
@@ -12,7 +12,10 @@ from typing import Any
 from lfm2audio_mlx.errors import ConfigError
 from lfm2audio_mlx.home import config_folder
 
-__all__ = ["config_path", "defaults", "read_settings"]
+__all__ = ["SHARED", "config_path", "defaults", "read_settings"]
+
+SHARED = ("model", "daemon")
+"""Options that may be set for all commands at once."""
 
 
 def config_path() -> Path:
@@ -50,14 +53,19 @@ def defaults(
         ConfigError: see `read_settings`; or it names a command or an option that there is not.
     """
     settings = read_settings(path)
-    model = settings.pop("model", None)
+    shared = {
+        key: settings.pop(key)
+        for key in SHARED
+        if key in settings and not (key in commands and isinstance(settings[key], dict))
+    }
     for section, values in settings.items():
         if section not in commands or not isinstance(values, dict):
             sections = ", ".join(sorted(commands))
-            raise ConfigError(f"{path}: {section!r} is neither 'model' nor a section: {sections}")
+            raise ConfigError(
+                f"{path}: {section!r} is neither 'model' nor 'daemon' nor a section: {sections}"
+            )
     chosen: dict[str, Any] = settings.get(command, {})
-    if model is not None and "model" in known:
-        chosen = {"model": model, **chosen}
+    chosen = {key: value for key, value in shared.items() if key in known} | chosen
     for key, value in chosen.items():
         if key not in known:
             options = ", ".join(sorted(known))

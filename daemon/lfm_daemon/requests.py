@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from typing import Any, TypeVar
 
@@ -37,7 +38,9 @@ def json_of(data: bytes | str) -> Any:
     """
     try:
         text = data if isinstance(data, str) else data.decode()
-        found = json.loads(text, parse_constant=_no_number, object_pairs_hook=_once)
+        found = json.loads(
+            text, parse_float=_finite, parse_constant=_no_number, object_pairs_hook=_once
+        )
         if SURROGATE.search(text):
             json.dumps(found, ensure_ascii=False).encode()
         return found
@@ -62,6 +65,13 @@ def checked(schema: type[S], value: Any) -> S:
         place = ".".join(map(str, deepest["loc"])) or "the body"
         message = f"{place}: {deepest['msg']}"
         raise Fault(400, "invalid_request", message, kind="RequestError", parameter=place) from None
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError("a number is too large")
+    return number
 
 
 def _no_number(name: str) -> None:

@@ -61,6 +61,15 @@ def test_a_model_for_all_reaches_each_that_has_one_and_a_section_wins(file: Path
     assert apply(file, OPTIONS) == {"say": {"model": "b"}, "transcribe": {"chosen": "a"}}
 
 
+def test_what_is_set_for_all_may_have_the_name_of_a_command(file: Path):
+    known = {"daemon": "daemon"}
+    file.write_text("daemon = false\n")
+    assert defaults("say", known, file, ["say", "daemon"]) == {"daemon": False}
+    file.write_text("[daemon]\ndaemon = false\n")
+    assert defaults("daemon", known, file, ["say", "daemon"]) == {"daemon": False}
+    assert defaults("say", known, file, ["say", "daemon"]) == {}
+
+
 BAD = {
     "section": ("[sing]\nvoice = 1\n", "'sing' is neither"),
     "option": ("[say]\nvoise = 1\n", "[say] has no 'voise'"),

@@ -36,9 +36,10 @@ def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
 
 @pytest.fixture(autouse=True)
 def no_worker_stays() -> Iterator[None]:
-    """Whatever a test did, its workers are gone when it ends."""
+    """Whatever a test did, the workers that it started are gone when it ends."""
+    before = workers()
     yield
-    left = workers()
+    left = [process for process in workers() if process not in before]
     for process in left:
         process.kill()
     assert not left

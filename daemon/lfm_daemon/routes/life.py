@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from lfm2audio_mlx import __version__, installed
+from lfm2audio_mlx.errors import ModelError
 from lfm2audio_mlx.home import data_folder
 from lfm2audio_mlx.installed import EMBEDDED, NANO, folder_size
-from lfm_daemon.faults import Fault
+from lfm_daemon.faults import Fault, fault_of
 from lfm_daemon.requests import parsed
 from lfm_daemon.schemas import LoadRequest
 from lfm_daemon.service import service_of, unless_gone
@@ -42,19 +44,25 @@ async def metrics(request: Request) -> Response:
 
 async def models(request: Request) -> Response:
     """All models that are installed, and the one in the package."""
-    names = [NANO, *(entry.name for entry in installed.models() if not entry.fault)]
-    return JSONResponse({"object": "list", "data": [_model(name) for name in names]})
+    there = {entry.name: entry.folder for entry in installed.models() if not entry.fault}
+    found = [_model(name, folder) for name, folder in {NANO: EMBEDDED, **there}.items()]
+    return JSONResponse({"object": "list", "data": found})
 
 
 async def model(request: Request) -> Response:
     """One of them."""
-    found = service_of(request).model_of(request.path_params["model"])
-    return JSONResponse(_model(found.name))
+    name: str = request.path_params["model"]
+    if not name:
+        return await models(request)
+    found = service_of(request).model_of(name)
+    return JSONResponse(_model(found.name, found.folder))
 
 
-def _model(name: str) -> dict[str, object]:
-    folder = EMBEDDED if name == NANO else installed.find_model(name)
-    created = int((folder / "config.json").stat().st_mtime)
+def _model(name: str, folder: Path) -> dict[str, object]:
+    try:
+        created = int((folder / "config.json").stat().st_mtime)
+    except OSError as error:
+        raise fault_of(ModelError(f"'{name}' is no model's folder")) from error
     return {"id": name, "object": "model", "created": created, "owned_by": "liquid-ai"}
 
 
@@ -92,7 +100,15 @@ async def cancel(request: Request) -> Response:
     return JSONResponse({})
 
 
+async def description(request: Request) -> Response:
+    """All of it for programs."""
+    from lfm_daemon.openapi import described
+
+    return JSONResponse(described())
+
+
 ROUTES = [
+    Route("/openapi.json", description),
     Route("/health", health),
     Route("/metrics", metrics),
     Route("/v1/models", models),
