@@ -6,24 +6,21 @@
 
 from __future__ import annotations
 
-import operator
 import os
 import platform
-import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from email.message import Message
 from importlib import import_module, metadata
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal, cast
 
 import typer
 
-from lfm2audio_mlx import installed
-from lfm2audio_mlx.errors import AudioError, LfmError, ModelError
+from lfm2audio_mlx import __version__, installed
+from lfm2audio_mlx.errors import AudioError, DaemonError, LfmError, ModelError
 from lfm2audio_mlx.installed import EMBEDDED, find_model, preferred
 from lfm_cli.machine import chip_and_system
 from lfm_cli.model import ModelOption
@@ -138,35 +135,17 @@ def _metadata() -> Any:
 
 def _spec_of(name: str, requirement: str) -> str:
     """The versions that a line of a package's metadata wants of `name`; "" if it is of another."""
-    found = re.match(rf"{re.escape(name)}\s*(?:\[[^]]*\])?\s*\(?([<>=!~][^;)]*)", requirement)
-    return found[1].replace(" ", "") if found else ""
+    from packaging.requirements import Requirement
 
-
-_COMPARE = {
-    ">=": operator.ge,
-    "~=": operator.ge,
-    "<=": operator.le,
-    "==": operator.eq,
-    "!=": operator.ne,
-    ">": operator.gt,
-    "<": operator.lt,
-}
+    found = Requirement(requirement)
+    return str(found.specifier) if found.name == name else ""
 
 
 def _fits(version: str, wanted: str) -> bool:
-    """Is a version in a range such as ">=0.32,<1"? By its release numbers alone."""
-    for clause in filter(None, wanted.split(",")):
-        sign = next(sign for sign in _COMPARE if clause.strip().startswith(sign))
-        pairs = zip_longest(_numbers(version), _numbers(clause.strip()[len(sign) :]), fillvalue=0)
-        found, limit = zip(*pairs, strict=True)
-        if not _COMPARE[sign](found, limit):
-            return False
-    return True
+    """Is a version in a range such as ">=0.32,<1"? One of a development branch counts too."""
+    from packaging.specifiers import SpecifierSet
 
-
-def _numbers(version: str) -> list[int]:
-    found = re.match(r"\s*(\d+(?:\.\d+)*)", version)
-    return [int(number) for number in found[1].split(".")] if found else [0]
+    return SpecifierSet(wanted).contains(version, prereleases=True)
 
 
 def _metal(_: str | None) -> Finding:
@@ -359,6 +338,25 @@ def _access(_: str | None) -> Finding:
     return Finding("ok", str(models.parent))
 
 
+def _daemon(_: str | None) -> Finding:
+    from lfm_daemon.launch import health
+    from lfm_daemon.paths import run_folder, socket_path
+
+    folder = run_folder()
+    if folder.exists() and folder.stat().st_mode & 0o077:
+        return Finding("fault", f"{folder}: is open to others", f"chmod 700 {folder}")
+    try:
+        found = health()
+    except DaemonError as error:
+        return Finding("fault", str(error), "`lfm daemon restart`")
+    if not found:
+        return Finding("ok", "none runs; the first command that needs one starts it")
+    told = f"version {found['version']}, {found['state']}, at {socket_path()}"
+    if found["version"] != __version__:
+        return Finding("note", told, "`lfm daemon restart`; the next command does it by itself")
+    return Finding("ok", told)
+
+
 def _configuration(model: str | None) -> Finding:
     from lfm_cli.app import PLACES, app
 
@@ -383,5 +381,6 @@ CHECKS: dict[str, Callable[[str | None], Finding]] = {
     "m4a": _converter,
     "disk": _disk,
     "folder": _access,
+    "daemon": _daemon,
 }
 """All checks in the order in which they are told, each for the model that is wished for."""

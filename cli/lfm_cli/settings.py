@@ -1,7 +1,8 @@
 """The user's configuration: a TOML file whose values stand in for options that are not given.
 
 A section is a command and a key is one of its long options, with the same meaning; those that
-many have, `model` and `daemon`, may also stand before all sections. What is given on the command line or in the environment wins.
+many have, `model` and `daemon`, may also stand before all sections. What is given on the command
+line or in the environment wins.
 """
 
 import tomllib

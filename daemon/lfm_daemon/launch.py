@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -74,12 +75,14 @@ def start(command: Sequence[str], env: Mapping[str, str]) -> None:
         raise DaemonError(f"the daemon cannot be started: {error}") from error
     finally:
         os.close(log)
+    # Should it end before this process does, it is waited for.
+    threading.Thread(target=process.wait, daemon=True).start()
     end = time.monotonic() + START_SECONDS
     while time.monotonic() < end:
         with suppress(DaemonError):
             if health():
                 return
-        if process.poll() is not None and running() is None:
+        if not _lives(process.pid) and running() is None:
             raise DaemonError(f"the daemon ended at once; {log_path()} may say why")
         time.sleep(POLL_SECONDS)
     raise DaemonError(f"the daemon does not answer after {START_SECONDS:.0f} s")
@@ -109,7 +112,4 @@ def _lives(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    # A child of ours that has ended is still there until it is waited for.
-    with suppress(ChildProcessError):
-        return os.waitpid(pid, os.WNOHANG) == (0, 0)
     return True

@@ -1,7 +1,7 @@
 """The HTTP routes as an OpenAPI 3.1 document, for `GET /openapi.json`.
 
-Requests are described by the schemas that check them. What is answered is described here, and
-tests hold the daemon to it. Of a stream of events the schema is that of one event.
+Requests are described by the schemas that check them, answers by `lfm_daemon.answers`. Of a stream
+of events the schema is that of one event.
 """
 
 from __future__ import annotations
@@ -10,12 +10,32 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from http import HTTPStatus
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from lfm2audio_mlx import __version__
+from lfm_daemon.answers import (
+    Answer,
+    Completion,
+    CompletionChunk,
+    Error,
+    Health,
+    Loaded,
+    Model,
+    Models,
+    Nothing,
+    Residents,
+    SpeechDelta,
+    SpeechDone,
+    TranscriptDelta,
+    TranscriptDone,
+    Transcription,
+    TranscriptProgress,
+    Unloaded,
+    VerboseTranscription,
+)
 from lfm_daemon.encoding import FORMATS
 from lfm_daemon.schemas import ChatRequest, LoadRequest, SpeechRequest, TranscriptionRequest
 from lfm_daemon.service import DEADLINE
@@ -24,216 +44,6 @@ from lfm_daemon.wire import CONTENT_TYPE as FRAMES
 __all__ = ["described"]
 
 Schema: TypeAlias = dict[str, Any]
-State: TypeAlias = Literal["absent", "loading", "ready", "busy", "closing"]
-
-
-# What is answered
-
-
-class Answer(BaseModel):
-    """All that an answer has, and nothing else."""
-
-    model_config = ConfigDict(extra="forbid")
-
-
-class ErrorDetail(Answer):
-    message: str
-    type: Literal["invalid_request_error", "server_error"]
-    param: str | None
-    code: str
-
-
-class Error(Answer):
-    """OpenAI's shape; `kind` is the error that it is to `lfm` itself."""
-
-    error: ErrorDetail
-    kind: str
-
-
-class Health(Answer):
-    status: Literal["ok"]
-    version: str
-    state: State
-    model: str | None
-    queue: int
-    pid: int
-    home: str
-
-
-class Model(Answer):
-    id: str
-    object: Literal["model"]
-    created: int
-    owned_by: str
-
-
-class Models(Answer):
-    object: Literal["list"]
-    data: list[Model]
-
-
-class Loaded(Answer):
-    model: str
-    sample_rate: int
-    voices: list[str]
-    device: str
-
-
-class Unloaded(Answer):
-    """`model` is gone when the state is `absent`; while it is in use it is only told to go."""
-
-    model: str | None
-    state: State
-
-
-class Resident(Answer):
-    """`memory` and `size` (of its files) are in bytes, `until` is in seconds from now; null is for
-    ever."""
-
-    name: str
-    memory: int
-    device: str
-    until: float | None
-    pid: int
-    size: int
-
-
-class Residents(Answer):
-    models: list[Resident]
-
-
-class Nothing(Answer):
-    pass
-
-
-class Duration(Answer):
-    type: Literal["duration"]
-    seconds: int
-
-
-class Transcription(Answer):
-    text: str
-    usage: Duration
-
-
-class Segment(Answer):
-    id: int
-    seek: Literal[0]
-    start: float
-    end: float
-    text: str
-    tokens: list[int]
-    temperature: float
-    avg_logprob: float
-    compression_ratio: float
-    no_speech_prob: float
-
-
-class VerboseTranscription(Transcription):
-    task: Literal["transcribe"]
-    language: Literal["english"]
-    duration: float
-    segments: list[Segment]
-
-
-class TranscriptDelta(Answer):
-    type: Literal["transcript.text.delta"]
-    delta: str
-
-
-class TranscriptProgress(Answer):
-    type: Literal["transcript.progress"]
-    done: float
-    duration: float
-
-
-class TranscriptDone(Transcription):
-    type: Literal["transcript.text.done"]
-
-
-class SpeechDelta(Answer):
-    type: Literal["speech.audio.delta"]
-    audio: str
-
-
-class SpeechDone(Answer):
-    type: Literal["speech.audio.done"]
-
-
-class TokenUsage(Answer):
-    """Words and frames of speech that were answered; what was asked is not counted."""
-
-    prompt_tokens: Literal[0]
-    completion_tokens: int
-    total_tokens: int
-
-
-class AnswerAudio(Answer):
-    id: str
-    data: str
-    expires_at: int
-    transcript: str
-
-
-class WordsMessage(Answer):
-    role: Literal["assistant"]
-    refusal: None
-    content: str
-
-
-class SpokenMessage(Answer):
-    role: Literal["assistant"]
-    refusal: None
-    content: None
-    audio: AnswerAudio
-
-
-class Choice(Answer):
-    index: Literal[0]
-    logprobs: None
-    message: WordsMessage | SpokenMessage
-    finish_reason: Literal["stop", "length"]
-
-
-class Completion(Answer):
-    id: str
-    object: Literal["chat.completion"]
-    created: int
-    model: str
-    choices: list[Choice]
-    usage: TokenUsage
-
-
-class AudioDelta(Answer):
-    id: str
-    data: str = ""
-    transcript: str = ""
-    expires_at: int = 0
-
-
-class Delta(Answer):
-    role: Literal["assistant"] = "assistant"
-    content: str = ""
-    audio: AudioDelta | None = None
-
-
-class ChoiceDelta(Answer):
-    index: Literal[0]
-    logprobs: None
-    delta: Delta
-    finish_reason: Literal["stop", "length"] | None
-
-
-class CompletionChunk(Answer):
-    id: str
-    object: Literal["chat.completion.chunk"]
-    created: int
-    model: str
-    choices: list[ChoiceDelta]
-    usage: TokenUsage | None = None
-
-
-# The routes
 
 JSON, TEXT, EVENTS = "application/json", "text/plain", "text/event-stream"
 FORM = "multipart/form-data"
@@ -375,8 +185,8 @@ def _operation(each: Operation) -> Schema:
             **{str(status): _error(status) for status in sorted(errors)},
         },
     }
-    if each.method == "post" and (each.takes or each.content != JSON):
-        body = _ref(each.takes) if each.takes else {}
+    if each.takes or each.content == FRAMES:
+        body = _ref(each.takes) if each.takes else {"type": "string", "format": "binary"}
         result["requestBody"] = {
             "required": each.required,
             "content": {each.content: {"schema": body}},
@@ -387,10 +197,12 @@ def _operation(each: Operation) -> Schema:
 def _answer(form: str, schemas: tuple[type[Answer], ...]) -> Schema:
     if form != EVENTS:
         return {"anyOf": [_ref(schema) for schema in schemas]} if schemas else {}
-    names = {"event": {"enum": ["message", "error"]}}
     told = {"anyOf": [_ref(schema) for schema in (*schemas, Error)]}
-    data = {"type": "string", "contentMediaType": JSON, "contentSchema": told}
-    return {"type": "object", "properties": {**names, "data": data}, "required": ["data"]}
+    data: Schema = {"type": "string", "contentMediaType": JSON, "contentSchema": told}
+    if CompletionChunk in schemas:
+        data = {"anyOf": [{"const": "[DONE]"}, data]}
+    fields = {"event": {"enum": ["message", "error"]}, "data": data}
+    return {"type": "object", "properties": fields, "required": ["data"]}
 
 
 def _error(status: int) -> Schema:

@@ -29,6 +29,7 @@ __all__ = [
     "Message",
     "SpeechRequest",
     "TranscriptionRequest",
+    "VoiceId",
     "sound_of",
 ]
 

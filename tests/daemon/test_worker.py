@@ -344,7 +344,7 @@ def test_of_batch_jobs_the_first_is_done_first(worker: Fed, transcripts: dict[Pa
     assert [each.id for each in told if each.event == "turn"] == [first, second]
 
 
-CUT_OFF = f"This one is {WORD}. And this is another one. And one more of them."
+CUT_OFF = f"One {WORD}. Two {WORD}. Three {WORD}."
 
 
 def test_notes_are_for_the_client_whose_job_it_is(worker: Fed, long: Path):
@@ -493,7 +493,7 @@ def test_a_conversation_goes_on_from_its_state_or_from_its_history(worker: Fed):
 
 def test_a_state_that_is_not_known_is_told(worker: Fed):
     assert chat(worker, "Hello", after="unheard of")[0] == ["turn", "unknown", "done"]
-    _, first = chat(worker, "Hello", history=[], becomes="first")
+    chat(worker, "Hello", history=[], becomes="first")
     assert chat(worker, "Hello", after="first", answered=99)[0] == ["turn", "unknown", "done"]
 
 

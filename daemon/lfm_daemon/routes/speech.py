@@ -13,7 +13,7 @@ from starlette.routing import Route
 from lfm2audio_mlx.results import Sound
 from lfm_daemon.encoding import FORMATS, Encoder
 from lfm_daemon.requests import parsed
-from lfm_daemon.schemas import SpeechRequest
+from lfm_daemon.schemas import SpeechRequest, VoiceId
 from lfm_daemon.service import service_of
 from lfm_daemon.streams import HeldStream, as_event, events_of
 from lfm_daemon.values import decode
@@ -34,7 +34,7 @@ async def speech(request: Request) -> Response:
     """The sound, byte for byte or as events."""
     wanted = await parsed(request, SpeechRequest)
     service = service_of(request)
-    voice = wanted.voice["id"] if isinstance(wanted.voice, dict) else wanted.voice
+    voice = wanted.voice.id if isinstance(wanted.voice, VoiceId) else wanted.voice
     options = {
         "text": wanted.input,
         "voice": None if voice in FOREIGN_VOICES else voice,
