@@ -79,16 +79,22 @@ def serve(settings: Settings, ready: Callable[[], None] = lambda: None) -> None:
             backlog=BACKLOG,
             timeout_graceful_shutdown=DRAIN_SECONDS,
         )
-        for listener in sockets:
-            listener.listen(BACKLOG)
-        log.info("lfm %s, process %d, serves", __version__, os.getpid())
-        ready()
-        asyncio.run(Server(config).serve(sockets))
+        asyncio.run(Server(config, ready).serve(sockets))
         log.info("process %d ends", os.getpid())
 
 
 class Server(uvicorn.Server):
-    """Ends when it is told to, which is no failure: uvicorn's own would raise the signal again."""
+    """Tells when clients can connect. Ends when it is told to, which is no failure: uvicorn's own
+    would raise the signal again."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]):
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        log.info("lfm %s, process %d, serves", __version__, os.getpid())
+        self._ready()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:

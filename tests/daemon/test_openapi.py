@@ -99,7 +99,11 @@ assert not {"mlx", "numpy"} & sys.modules.keys()
 
 SPOKEN = {"modalities": ["text", "audio"], "audio": {"voice": "alloy", "format": "mp3"}}
 STREAMED = {"stream": True, "stream_options": {"include_usage": True}}
-CLASSIFY = {"job": "classify", "options": {"labels": ["yes", "no"]}, "sounds": [{"size": len(SOUND)}]}
+CLASSIFY = {
+    "job": "classify",
+    "options": {"labels": ["yes", "no"]},
+    "sounds": [{"size": len(SOUND)}],
+}
 
 
 @pytest.mark.parametrize(
@@ -149,9 +153,7 @@ CLASSIFY = {"job": "classify", "options": {"labels": ["yes", "no"]}, "sounds": [
         ("POST", "/api/unload", None, "application/json"),
     ],
 )
-def test_each_kind_of_answer_is_as_it_says(
-    method: str, path: str, body: Any, kind: str, url: str
-):
+def test_each_kind_of_answer_is_as_it_says(method: str, path: str, body: Any, kind: str, url: str):
     operation = API[path][method]
     parameters = {"model": "nano"} if "{model}" in path else {}
     more = {} if body is None else {"body": body}
@@ -179,29 +181,31 @@ def soon_done(case: schemathesis.Case) -> None:
         if "messages" in body:
             body["max_completion_tokens"] = 8
             users = [each for each in body["messages"] if each["role"] == "user"]
-            body["messages"] = [*users, QUESTION]
+            body["messages"] = [*users, {"role": "user", "content": "yes"}]
 
 
-import collections, time
-SEEN=collections.Counter(); TIME=collections.Counter(); SLOW=[]
 @API.parametrize()
-@settings(
-    max_examples=10, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
-)
+@settings(max_examples=10, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 def test_it_is_true(case: schemathesis.Case, url: str):
+    """Whatever is sent, right or wrong: no fault of ours, and an answer that is described."""
     soon_done(case)
-    t=time.monotonic()
-    r=None
-    try:
-        r=case.call(base_url=url, headers=AUTHORIZED)
-        case.validate_response(r, checks=CHECKS)
-    finally:
-        d=time.monotonic()-t
-        k=(case.operation.label, str(case.meta and case.meta.phase.name), str(case.meta and case.meta.generation.mode), r and r.status_code)
-        SEEN[k]+=1; TIME[k]+=d
-        if d>0.7: SLOW.append((d,case.operation.label,case.body,case.headers))
+    case.call_and_validate(base_url=url, headers=AUTHORIZED, checks=CHECKS)
 
-def test_z():
-    for k in SEEN: print(k,SEEN[k],round(TIME[k],2))
-    for s in SLOW: print(str(s)[:300])
-    assert 0
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 401),
+        ({"Authorization": f"Bearer {TOKEN}x"}, 401),
+        ({"Authorization": TOKEN}, 401),
+        ({**AUTHORIZED, "Host": "evil.example"}, 421),
+        ({**AUTHORIZED, "Host": "localhost"}, 200),
+    ],
+)
+def test_at_a_port_only_the_token_s_owner_is_served(
+    headers: dict[str, str], status: int, at_a_port: tuple[Served, str]
+):
+    served, url = at_a_port
+    case = API["/v1/models"]["GET"].Case()
+    assert case.call_and_validate(base_url=url, headers=headers).status_code == status
+    assert served.curl("/v1/models").status == 200

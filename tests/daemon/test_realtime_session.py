@@ -374,6 +374,20 @@ def test_an_answer_that_is_wanted_while_another_ends_is_given_next():
     assert asked["history"] == [{"said": [{"text": "hello"}], "answer": [7]}]
 
 
+def test_an_answer_may_not_be_wanted_any_more_when_its_time_comes():
+    client = Client()
+    client.ask("hello")
+    question = client.heard[0]["item"]["id"]
+    client.say("response.create")
+    client.say("response.cancel")
+    client.say("response.create")
+    client.say("conversation.item.delete", item_id=question)
+    client.end("cancelled")
+    assert client.faults == ["nothing_to_answer"]
+    client.ask("hello")
+    client.answered("Hi")
+
+
 # The conversation that the worker is told
 
 
@@ -839,6 +853,12 @@ update = st.fixed_dictionaries(
 )
 item = st.integers(0, 5)
 """Which of those that were told of, from the last one back."""
+truncate = said(
+    "conversation.item.truncate",
+    item_id=item,
+    content_index=st.just(0),
+    audio_end_ms=st.integers(0, 300),
+)
 client_events = st.one_of(
     voice,
     voice,
@@ -846,12 +866,7 @@ client_events = st.one_of(
     said("response.create"),
     said("response.create", response=st.just({"output_modalities": ["text"]})),
     said("response.cancel"),
-    said(
-        "conversation.item.truncate",
-        item_id=item,
-        content_index=st.just(0),
-        audio_end_ms=st.integers(0, 300),
-    ),
+    truncate,
     said("conversation.item.delete", item_id=item),
     said("conversation.item.retrieve", item_id=item),
     said("session.update", session=update),
@@ -878,6 +893,7 @@ spoken_in_two = [
 ]
 steps = st.one_of(
     st.tuples(*asked, told, ended),
+    st.tuples(*asked, told, ended, st.tuples(st.just("say"), truncate)),
     st.tuples(*asked, told),
     st.tuples(*spoken_in_two, told, ended),
     st.tuples(*spoken_in_two),

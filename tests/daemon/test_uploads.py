@@ -143,13 +143,13 @@ WAYS: dict[str, Callable[[Spool, bytes], object]] = {
 
 @pytest.mark.parametrize("size", [ROOM + 1, 3 * ROOM])
 @pytest.mark.parametrize("way", WAYS)
-def test_a_full_disk_is_told_and_nothing_stays(
-    folder: Path, full_disk: None, way: str, size: int
-):
+def test_a_full_disk_is_told_and_nothing_stays(folder: Path, full_disk: None, way: str, size: int):
     """Also when it shows only as the last bytes are written, at the closing of the file."""
     with spooled() as spool:
         WAYS[way](spool, b"x" * ROOM)
-        with pytest.raises(Fault, match=r"^the recording cannot be laid aside in .*spool: ") as full:
+        with pytest.raises(
+            Fault, match=r"^the recording cannot be laid aside in .*spool: "
+        ) as full:
             WAYS[way](spool, b"x" * size)
         assert (full.value.status, full.value.code) == (507, "no_space")
     assert list(folder.iterdir()) == []

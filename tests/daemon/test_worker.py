@@ -167,8 +167,8 @@ def engine() -> Engine:
 
 @pytest.fixture(scope="module")
 def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Half a minute of recordings with pauses between them."""
-    return recording(tmp_path_factory.mktemp("long") / "long.wav", count=8)
+    """Some recordings with pauses between them."""
+    return recording(tmp_path_factory.mktemp("long") / "long.wav", count=5)
 
 
 # How it begins and ends
@@ -531,8 +531,8 @@ def test_a_question_that_was_interrupted_is_not_remembered(worker: Fed):
 def test_a_transcription_goes_on_after_what_is_known(worker: Fed, long: Path):
     id = worker.job("spans", long)
     spans = [item for item in items(worker.until(id), id) if isinstance(item, Span)]
-    assert len(spans) > 6
-    id = worker.job("spans", long, after=spans[3].end)
+    assert len(spans) >= 5
+    id = worker.job("spans", long, after=spans[2].end)
     rest = items(worker.until(id), id)
-    assert [item for item in rest if isinstance(item, Span)] == spans[4:]
+    assert [item for item in rest if isinstance(item, Span)] == spans[3:]
     assert isinstance(rest[-1], Progress) and rest[-1].done == rest[-1].duration

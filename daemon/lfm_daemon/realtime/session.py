@@ -48,7 +48,7 @@ from lfm_daemon.requests import json_of
 from lfm_daemon.values import sample_bytes
 from lfm_daemon.wire import Frame
 
-__all__ = ["Begin", "Hear", "Out", "Session", "Stop", "Wake"]
+__all__ = ["Begin", "Hear", "Out", "Session", "Stop", "Wake", "error"]
 
 
 @dataclass(frozen=True)

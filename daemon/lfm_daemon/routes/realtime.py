@@ -13,13 +13,12 @@ import logging
 from collections.abc import Iterator
 from typing import Any
 
-from starlette.responses import JSONResponse
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from lfm2audio_mlx.results import Span
-from lfm_daemon.faults import Fault, as_json
-from lfm_daemon.realtime.session import Begin, Hear, Out, Session, Stop, Wake
+from lfm_daemon.faults import Fault
+from lfm_daemon.realtime.session import Begin, Hear, Out, Session, Stop, Wake, error
 from lfm_daemon.resident import Job
 from lfm_daemon.service import Service, service_of
 from lfm_daemon.uploads import spooled
@@ -35,18 +34,21 @@ HEARD_AT_ONCE = 30.0
 """Seconds of speech that are written down in one pass; more is cut at its pauses."""
 SUBPROTOCOL = "realtime"
 """What browsers insist on, having asked for it."""
-INTERNAL_ERROR = 1011
-"""RFC 6455, 7.4.1."""
+NOT_SERVED, INTERNAL_ERROR = 1008, 1011
+"""Why a socket is closed from here (RFC 6455, 7.4.1)."""
 
 
 async def realtime(socket: WebSocket) -> None:
     """A session, until the client leaves."""
     service, name = service_of(socket), socket.query_params.get("model")
+    await socket.accept(SUBPROTOCOL if SUBPROTOCOL in socket.scope["subprotocols"] else None)
     try:
         model = service.model_of(name).name
     except Fault as fault:
-        return await socket.send_denial_response(JSONResponse(as_json(fault), fault.status))
-    await socket.accept(SUBPROTOCOL if SUBPROTOCOL in socket.scope["subprotocols"] else None)
+        with contextlib.suppress(WebSocketDisconnect):
+            await socket.send_text(json.dumps(error(fault)))
+            await socket.close(NOT_SERVED, fault.code)
+        return
     with spooled() as spool:
         await Connection(socket, service, name, Session(model, spool.keep)).serve()
 
