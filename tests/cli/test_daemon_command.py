@@ -13,7 +13,6 @@ from typing import Any
 
 import psutil
 import pytest
-from conftest import Run
 
 from lfm_daemon.instance import running
 from lfm_daemon.launch import health, stop
@@ -21,6 +20,7 @@ from lfm_daemon.paths import log_path, run_folder, socket_path
 
 RECORDINGS = Path(__file__).parents[1] / "data" / "recordings"
 SPEECH, SAID = RECORDINGS / "seen_00.wav", "alarm set for five thirty"
+Run = Callable[..., subprocess.CompletedProcess[str]]
 Document = Callable[[str], dict[str, Any]]
 
 

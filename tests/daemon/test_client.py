@@ -83,14 +83,16 @@ def test_a_conversation_is_what_the_engine_gives(daemon: Daemon, engine: Engine)
     assert theirs.exchanges == ours.exchanges
     again = daemon.chat(seed=5, history=theirs.exchanges)
     anew = engine.chat(seed=5, history=ours.exchanges)
-    list(again.reply(OTHER)), list(anew.reply(OTHER))
+    for chat in (again, anew):
+        list(chat.reply(OTHER))
     assert again.exchanges == anew.exchanges
 
 
 def test_a_conversation_goes_on_when_the_daemon_has_forgotten_it(daemon: Daemon, engine: Engine):
     theirs, ours = daemon.chat(seed=5), engine.chat(seed=5)
     for question in (SPEECH, OTHER):
-        list(theirs.reply(question)), list(ours.reply(question))
+        for chat in (theirs, ours):
+            list(chat.reply(question))
         ask("POST", "/api/unload", {})
     assert theirs.exchanges == ours.exchanges
 
