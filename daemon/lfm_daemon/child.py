@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psutil
 
+from lfm2audio_mlx.installed import model_name
 from lfm_daemon.wire import Frame, WireError, read_async
 
 __all__ = ["Child", "Model"]
@@ -28,10 +29,21 @@ LINE = 500
 
 @dataclass(frozen=True)
 class Model:
-    """Which model: its folder, and what it is called."""
+    """Which model: its folder, what it is called, and since when it is so: one that was made anew
+    in its place is another."""
 
     folder: Path
     name: str
+    made: float = 0.0
+
+    @classmethod
+    def at(cls, folder: Path) -> Model:
+        """The one in a folder."""
+        try:
+            made = (folder / "config.json").stat().st_mtime
+        except OSError:
+            made = 0.0  # the worker tells what is wrong
+        return cls(folder.resolve(), model_name(folder), made)
 
 
 class Child:

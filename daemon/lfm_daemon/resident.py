@@ -250,12 +250,24 @@ class Resident:
             job = self._waiting[0]
             if self._child and self._child.model == job.model:
                 self._hand_over(self._waiting.popleft())
-            elif self._at_work:
+            elif self._at_work and not self._suspended(for_=job):
                 return  # another model's; this one's turn comes
             else:
                 self._turning = asyncio.create_task(self._turn_to(job.model))
         if self._ready and not self.queue and not self._turning:
             self._rest()
+
+    def _suspended(self, for_: Job) -> bool:
+        """Make way for another model, if all that is under way are long transcriptions: these go on
+        afterwards from where they were."""
+        at_work = list(self._at_work.values())
+        if for_.batch or not all(job.batch and job.kind == "spans" for job in at_work):
+            return False
+        for job in at_work:
+            job.paused = False
+        self._at_work.clear()
+        self._waiting.extend(at_work)
+        return True
 
     def _hand_over(self, job: Job) -> None:
         assert self._child and self._ready

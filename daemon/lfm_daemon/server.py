@@ -75,6 +75,7 @@ def serve(settings: Settings, ready: Callable[[], None] = lambda: None) -> None:
             log_config=None,
             access_log=False,
             server_header=False,
+            date_header=False,
             proxy_headers=False,
             backlog=BACKLOG,
             timeout_graceful_shutdown=DRAIN_SECONDS,
@@ -90,21 +91,31 @@ class Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, ready: Callable[[], None]):
         super().__init__(config)
         self._ready = ready
+        self._told = asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         log.info("lfm %s, process %d, serves", __version__, os.getpid())
         self._ready()
 
+    async def main_loop(self) -> None:
+        """Nothing to do but to wait; uvicorn's own wakes up ten times a second."""
+        await self._told.wait()
+
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
         numbers = (signal.SIGINT, signal.SIGTERM)
-        before = {number: signal.signal(number, self.handle_exit) for number in numbers}
+        for number in numbers:
+            asyncio.get_running_loop().add_signal_handler(number, self._end, number)
         try:
             yield
         finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+            for number in numbers:
+                asyncio.get_running_loop().remove_signal_handler(number)
+
+    def _end(self, number: int) -> None:
+        self.handle_exit(number, None)
+        self._told.set()
 
 
 def _port(host: str, port: int) -> socket.socket:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from starlette.requests import HTTPConnection, Request
 
 from lfm2audio_mlx.errors import LfmError, ModelError
-from lfm2audio_mlx.installed import find_model, model_name, preferred
+from lfm2audio_mlx.installed import find_model, preferred
 from lfm_daemon.child import Model
 from lfm_daemon.faults import Fault, fault_of
 from lfm_daemon.keepalive import seconds_of
@@ -53,7 +53,7 @@ class Service:
                 raise ModelError("no model is installed: `lfm pull` gets one")
         except LfmError as error:
             raise fault_of(error) from error
-        return Model(folder.resolve(), model_name(folder))
+        return Model.at(folder)
 
     def job(
         self,

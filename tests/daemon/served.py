@@ -1,4 +1,4 @@
-"""A daemon as other programs meet it: a process of its own, asked by OpenAI's client and by curl."""
+"""A daemon as programs meet it: a process of its own, asked by OpenAI's client and by curl."""
 
 from __future__ import annotations
 

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 import uvicorn
-from conftest import NOBODY, as_root, python
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -23,6 +22,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
+from workbench import NOBODY, as_root, python
 
 from lfm_daemon.access import BodyLimit, PrivateProtocol, TokenRequired, peer_uid
 from lfm_daemon.faults import Fault, as_json

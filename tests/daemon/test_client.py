@@ -1,6 +1,7 @@
 """The client against a real daemon: it gives what the engine gives, and ends what is not wanted."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -164,6 +165,8 @@ def test_a_daemon_that_ends_is_told_as_such(daemon: Daemon):
     os.kill(running() or 0, signal.SIGKILL)
     with pytest.raises(DaemonError, match="ended in the middle"):
         list(sounds)
+    while running():
+        time.sleep(0.01)
     with pytest.raises(DaemonError, match="no daemon runs"):
         list(daemon.say("lights off"))
 
@@ -201,3 +204,33 @@ def test_the_supervisor_never_loads_mlx():
 def test_words_and_ends_are_of_the_kinds_that_are_told(daemon: Daemon):
     kinds = {type(item) for item in daemon.chat(seed=1).reply(SPEECH)}
     assert kinds == {Words, Sound, EndOfTurn}
+
+
+def test_a_model_that_was_made_anew_is_loaded_anew(
+    daemon: Daemon, tmp_path: Path, converted: dict[str, Path]
+):
+    """In the same place; weights that are open already would go on unseen."""
+    shutil.copytree(EMBEDDED, tmp_path / "real")
+    real = Daemon(tmp_path / "real", "real")
+    words = real.hear(SPEECH).text
+    shutil.rmtree(tmp_path / "real")
+    shutil.copytree(converted["v1"], tmp_path / "real")
+    assert Daemon(tmp_path / "real", "real").hear(SPEECH).text != words
+
+
+def test_another_model_interrupts_a_long_transcription_which_loses_nothing(
+    daemon: Daemon, engine: Engine, converted: dict[str, Path]
+):
+    import soundfile
+
+    pieces = [soundfile.read(path, dtype="float32")[0] for path in (SPEECH, OTHER)] * 4
+    quiet = np.zeros(16_000, np.float32)
+    sound = np.concatenate([part for piece in pieces for part in (piece, quiet)]), 16_000
+    items = daemon.spans(sound)
+    heard = [next(items)]
+    other = Daemon(converted["v1"], "other")
+    (resident,) = ask("GET", "/api/ps")["models"]
+    assert resident["folder"] == str(converted["v1"])
+    assert other.hear(SPEECH).text != engine.hear(SPEECH).text
+    heard += items
+    assert Transcript.of(heard) == engine.transcribe(sound)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import NOBODY, as_root
+from workbench import NOBODY, as_root
 
 from lfm2audio_mlx.errors import DaemonError
 from lfm_daemon.paths import (

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from conftest import python
+from workbench import python
 
 from lfm2audio_mlx.errors import DaemonError
 from lfm_daemon.instance import claimed, connected, running

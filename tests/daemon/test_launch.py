@@ -128,3 +128,12 @@ def test_the_log_is_private_and_has_lines_that_programs_can_read():
     lines = log_path().read_text("utf-8").splitlines()
     assert all(line[10] == "T" and line[23] == "Z" for line in lines), json.dumps(lines)
     assert lines[0].split(" ")[1:3] == ["INFO", "lfm"]
+
+
+def test_one_that_is_idle_takes_no_time(home: Path):
+    launch.start(SERVE, env())
+    process = psutil.Process(running())
+    time.sleep(0.5)
+    before = process.num_ctx_switches().voluntary
+    time.sleep(2)
+    assert process.num_ctx_switches().voluntary - before <= 2

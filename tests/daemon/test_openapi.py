@@ -179,13 +179,18 @@ def soon_done(case: schemathesis.Case) -> None:
         if "file" in body:
             body["file"] = SOUND
         if "messages" in body:
-            body["max_completion_tokens"] = 8
+            body["max_completion_tokens"] = 2
             users = [each for each in body["messages"] if each["role"] == "user"]
             body["messages"] = [*users, {"role": "user", "content": "yes"}]
 
 
 @API.parametrize()
-@settings(max_examples=10, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=5,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
 def test_it_is_true(case: schemathesis.Case, url: str):
     """Whatever is sent, right or wrong: no fault of ours, and an answer that is described."""
     soon_done(case)

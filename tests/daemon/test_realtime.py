@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -27,7 +27,10 @@ from openai.resources.realtime.realtime import RealtimeConnection
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect, unix_connect
 
+from lfm2audio_mlx.results import Sound
 from lfm_daemon.routes import realtime
+from lfm_daemon.values import encode
+from lfm_daemon.wire import Frame
 
 RECORDINGS = Path(__file__).parents[1] / "data" / "recordings"
 TOKEN = "a-token-of-the-tests"
@@ -415,42 +418,103 @@ def test_browsers_get_the_subprotocol_that_they_ask_for(daemon: Daemon):
 
 
 class Deaf:
-    """A socket whose client takes nothing after the first event."""
+    """A socket whose client says much and takes nothing after the first event."""
 
-    application_state = realtime.WebSocketState.CONNECTED
     url = SimpleNamespace(path="/v1/realtime")
 
-    def __init__(self) -> None:
-        self.sent: list[dict[str, Any]] = []
+    def __init__(self, *messages: dict[str, Any]):
+        self.messages = list(messages)
+        self.taken: list[str] = []
 
     async def receive(self) -> dict[str, Any]:
-        if len(self.sent) == 1:
-            return {"type": "websocket.receive", "text": "nonsense"}
-        return await asyncio.Future()
+        await asyncio.sleep(0)
+        if not self.messages:
+            return await asyncio.Future()
+        return {"type": "websocket.receive", "text": json.dumps(self.messages.pop(0))}
 
     async def send_text(self, text: str) -> None:
-        self.sent.append(json.loads(text))
-        if len(self.sent) > 1:
+        self.taken.append(json.loads(text)["type"])
+        if len(self.taken) > 1:
             await asyncio.Future()
 
 
-def test_a_client_that_takes_nothing_is_gone_some_day(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(realtime, "STALLED_SECONDS", 0.05)
-    loaded: list[str] = []
+class Endless:
+    """A resident model that answers without end, and says how often it was asked for more."""
 
-    class Resident:
-        async def load(self, job: str) -> None:
-            loaded.append(job)
-            await asyncio.Future()
+    def __init__(self) -> None:
+        self.given = 0
+        self.cancelled = self.closed = False
 
-    async def serve(deaf: Any) -> set[Any]:
-        service = SimpleNamespace(resident=Resident(), job=lambda *_: "load")
+    async def load(self, job: Any) -> None:
+        await asyncio.Future()
+
+    def cancel(self, id: int) -> None:
+        self.cancelled = True
+
+    async def events(self, job: Any) -> AsyncIterator[Frame]:
+        try:
+            while not self.cancelled:
+                self.given += 1
+                yield encode(Sound(np.zeros(1920, np.float32), RATE))
+            yield Frame({"event": "cancelled"})
+        finally:
+            self.closed = True
+
+
+def served(deaf: Deaf, resident: Endless) -> None:
+    """Such a client, until the daemon has enough of it."""
+
+    async def serve() -> set[Any]:
+        service: Any = SimpleNamespace(resident=resident, job=lambda *_: SimpleNamespace(id=1))
         session = realtime.Session("nano", lambda _: "")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(10):
             await realtime.Connection(deaf, service, None, session).serve()  # type: ignore
         return asyncio.all_tasks() - {asyncio.current_task()}
 
-    deaf = Deaf()
-    assert asyncio.run(serve(deaf)) == set()
-    assert [event["type"] for event in deaf.sent] == ["session.created", "error"]
-    assert loaded == ["load"]
+    assert asyncio.run(serve()) == set()
+
+
+ASKED = [
+    {
+        "type": "conversation.item.create",
+        "item": {
+            "type": "message",
+            "role": "user",
+            "content": [{"type": "input_text", "text": "hello"}],
+        },
+    },
+    {"type": "response.create"},
+]
+
+
+def test_a_client_that_takes_nothing_is_gone_some_day(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(realtime, "STALLED_SECONDS", 0.3)
+
+    deaf, resident = Deaf(*ASKED), Endless()
+    served(deaf, resident)
+    assert deaf.taken == ["session.created", "conversation.item.added"]
+    assert resident.closed
+
+
+def test_an_answer_waits_for_a_client_that_does_not_read_it(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(realtime, "STALLED_SECONDS", 0.3)
+    monkeypatch.setattr(realtime, "ANSWER_AHEAD", 50_000)
+    resident = Endless()
+    served(Deaf(*ASKED), resident)
+    assert 5 < resident.given < 20
+
+
+def test_a_client_that_does_not_read_is_listened_to_all_the_same(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(realtime, "STALLED_SECONDS", 0.5)
+    clear = {"type": "input_audio_buffer.clear"}
+    deaf, resident = Deaf(*ASKED, *[clear] * 100, {"type": "response.cancel"}, clear), Endless()
+    served(deaf, resident)
+    assert resident.cancelled and not deaf.messages
+
+
+def test_but_not_for_ever(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(realtime, "STALLED_SECONDS", 0.3)
+    monkeypatch.setattr(realtime, "AHEAD", 20_000)
+    deaf = Deaf(*[{"type": "input_audio_buffer.clear"}] * 1000)
+    served(deaf, Endless())
+    assert 700 < len(deaf.messages) < 990

@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 import pytest
-from conftest import recording, workers
+from workbench import recording, workers
 
 from lfm2audio_mlx.engine import Engine
 from lfm2audio_mlx.installed import EMBEDDED
@@ -26,6 +26,8 @@ from lfm_daemon.faults import Fault
 from lfm_daemon.metrics import Metrics
 from lfm_daemon.resident import QUEUE, Job, Resident
 from lfm_daemon.wire import Frame
+
+pytestmark = pytest.mark.usefixtures("no_worker_stays")
 
 NANO = Model(EMBEDDED, "nano")
 TEXT = "Good morning, how are you today? " * 2
@@ -653,5 +655,18 @@ def test_a_worker_that_does_not_end_is_ended():
             process.suspend()
             await found.unload()
             assert found.state == "absent" and not process.is_running()
+
+    run(test())
+
+
+def test_a_worker_that_hangs_over_a_job_is_ended_with_it():
+    """A job whose time is over gives up the worker too, if that does not heed it."""
+
+    async def test() -> None:
+        async with resident() as found:
+            await done(found, say())
+            psutil.Process(found.status()["pid"]).suspend()
+            assert (await fault(done(found, say(budget=0.2)))).status == 504
+            assert sound(await done(found, say(budget=10.0)))
 
     run(test())

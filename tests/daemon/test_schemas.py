@@ -5,10 +5,10 @@ import json
 import re
 from typing import Any
 
-import openai
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from openai.resources.chat.completions import Completions
 from openai.types.chat import ChatCompletionAudio, ChatCompletionMessage
 from pydantic import BaseModel
 
@@ -229,7 +229,7 @@ def test_sound_is_base64():
 
 def test_all_that_the_client_offers_is_taken_or_refused_by_name():
     """So that a new version of it is noticed: each of its options has been thought of."""
-    source = openai.resources.chat.completions.Completions.create.__annotations__
+    source = Completions.create.__annotations__
     offered = set(source) - {"return", *(n for n in source if n.startswith("extra_")), "timeout"}
     unknown = offered - ChatRequest.model_fields.keys()
     for name in unknown:
@@ -243,8 +243,10 @@ scalars = st.one_of(
     st.text(max_size=5) | st.sampled_from(["user", "assistant", "system", "text", "wav", SOUND]),
 )
 names = st.text(max_size=5) | st.sampled_from(
-    sorted({name for schema in SCHEMAS for name in schema.model_fields})
-    + ["role", "content", "type", "text", "data", "format", "id", "input_audio", "name"]
+    [
+        *sorted({name for schema in SCHEMAS for name in schema.model_fields}),
+        *("role", "content", "type", "text", "data", "format", "id", "input_audio", "name"),
+    ]
 )
 anything = st.recursive(
     scalars,

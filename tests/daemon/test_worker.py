@@ -15,13 +15,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import psutil
 import pytest
-from conftest import RECORDINGS, recording
+from workbench import recording
 
 from lfm2audio_mlx.engine import Engine
 from lfm2audio_mlx.installed import EMBEDDED
 from lfm2audio_mlx.results import Progress, Sound, Span
 from lfm_daemon.values import Item, decode
 from lfm_daemon.wire import Frame, read
+
+pytestmark = pytest.mark.usefixtures("no_worker_stays")
 
 COMMAND = (sys.executable, "-P", "-W", "ignore", "-m", "lfm_daemon.worker")
 LAST = ("done", "cancelled", "error", "fault")

@@ -1,7 +1,7 @@
 """`/v1/realtime`: live voice over a WebSocket, as OpenAI's Realtime API has it.
 
 One client is one session (`lfm_daemon.realtime.session`); here are its socket, its jobs and its
-files. A client that does not read gets no more, and its answer waits with it.
+files. An answer waits for a client that does not read it, and so, much later, does all else.
 """
 
 from __future__ import annotations
@@ -11,10 +11,9 @@ import contextlib
 import json
 import logging
 from collections.abc import Iterator
-from typing import Any
 
 from starlette.routing import WebSocketRoute
-from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from lfm2audio_mlx.results import Span
 from lfm_daemon.faults import Fault
@@ -28,6 +27,9 @@ __all__ = ["ROUTES"]
 
 log = logging.getLogger(__name__)
 
+ANSWER_AHEAD, AHEAD = 256 << 10, 4 << 20
+"""Bytes that may wait for a client to read them before its answer waits (4 s of speech), and before
+it is not listened to any more."""
 STALLED_SECONDS = 60.0
 """A client that takes nothing for so long is gone, whatever its connection says."""
 HEARD_AT_ONCE = 30.0
@@ -62,6 +64,10 @@ class Connection:
         self._tasks = asyncio.TaskGroup()
         self._one = asyncio.Lock()
         """Held by whoever moves the session on, until all that comes of it is done."""
+        self._unsent: asyncio.Queue[str] = asyncio.Queue()
+        self._waiting = 0
+        """Characters in it, and on their way."""
+        self._changed = asyncio.Condition()
         self._job: Job | None = None
         self._answering: asyncio.Task[None] | None = None
         self._loading: asyncio.Task[None] | None = None
@@ -71,9 +77,11 @@ class Connection:
         """Until the client leaves; nothing of it goes on then."""
         try:
             async with self._tasks:
+                self._tasks.create_task(self._send())
                 self._tasks.create_task(self._write_down())
                 await self._act(self._session.begin())
                 while True:
+                    await self._room(AHEAD)
                     await self._act(self._session.receive(await self._message()))
                     if self._session.stopping and self._answering:
                         # What the client says next refers to an answer that has ended.
@@ -105,6 +113,7 @@ class Connection:
                     case Stop():
                         if self._job:
                             self._service.resident.cancel(self._job.id)
+                        await self._tell()
                     case Hear():
                         self._unheard.put_nowait(out)
                     case Wake():
@@ -113,14 +122,28 @@ class Connection:
                     case None:
                         await asyncio.sleep(0)
                     case _:
-                        await self._send(out)
+                        text = json.dumps(out, allow_nan=False, separators=(",", ":"))
+                        self._unsent.put_nowait(text)
+                        self._waiting += len(text)
 
-    async def _send(self, event: dict[str, Any]) -> None:
-        if self._socket.application_state is not WebSocketState.CONNECTED:
-            raise WebSocketDisconnect
-        text = json.dumps(event, allow_nan=False, separators=(",", ":"))
-        async with asyncio.timeout(STALLED_SECONDS):
-            await self._socket.send_text(text)
+    async def _send(self) -> None:
+        """One event after the other; whatever else happens need not wait for a slow client."""
+        while True:
+            text = await self._unsent.get()
+            async with asyncio.timeout(STALLED_SECONDS):
+                await self._socket.send_text(text)
+            self._waiting -= len(text)
+            await self._tell()
+
+    async def _tell(self) -> None:
+        async with self._changed:
+            self._changed.notify_all()
+
+    async def _room(self, most: int) -> None:
+        """Once the client has read all but so much. An answer that is to end need not wait: its
+        sound is not sent any more."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._waiting <= most or self._session.stopping)
 
     async def _answer(self, wish: Begin) -> None:
         fault = None
@@ -130,6 +153,7 @@ class Connection:
             )
             async with contextlib.aclosing(self._service.resident.events(self._job)) as frames:
                 async for frame in frames:
+                    await self._room(ANSWER_AHEAD)
                     await self._act(self._session.told(frame))
         except Fault as why:
             fault = why

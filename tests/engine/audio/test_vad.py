@@ -138,3 +138,33 @@ def test_an_end_in_the_middle_of_a_word_loses_nothing(spoken: np.ndarray):
     half = spoken[: int(1.2345 * SAMPLE_RATE)]
     (span,) = cut(half)
     assert span.end == pytest.approx(len(half) / SAMPLE_RATE)
+
+
+def test_a_beginning_is_told_before_its_end(talk: np.ndarray):
+    """In the midst of each span its start is known, and between them there is none."""
+    cutter, begun, ended = SpeechCutter(), list[float](), list[Speech]()
+    for at in range(0, len(talk), CHUNK):
+        ended += cutter.push(talk[at : at + CHUNK])
+        if cutter.begun is None:
+            assert len(begun) == len(ended)
+        elif len(begun) == len(ended):
+            begun.append(cutter.begun)
+            assert cutter.begun < at / SAMPLE_RATE < cutter.begun + 1.0
+        assert cutter.begun in (None, begun[-1] if begun else None)
+    assert begun == [span.start for span in ended] and len(begun) == 3
+
+
+def test_a_click_is_no_beginning(talk: np.ndarray):
+    cutter = SpeechCutter(Endpointing(shortest=5.0))
+    spoke = False
+    for at in range(0, len(talk), CHUNK):
+        assert cutter.push(talk[at : at + CHUNK]) == [] and cutter.begun is None
+        spoke = spoke or cutter.speaking
+    assert spoke
+
+
+def test_what_was_said_is_not_said_again_before_the_next_span(spoken: np.ndarray):
+    """However much silence is to be kept before speech, and however little ends it."""
+    talk = np.concatenate([spoken, silence(0.5), spoken, silence(1)])
+    first, second = cut(talk, Endpointing(pause=0.2, padding=2.0))
+    assert second.start > first.end - 0.3
