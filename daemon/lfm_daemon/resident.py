@@ -82,6 +82,8 @@ class Resident:
         self._turning: asyncio.Task[None] | None = None
         self._listening: asyncio.Task[None] | None = None
         self._idle: asyncio.TimerHandle | None = None
+        self._held = 0.0
+        """Until then no long transcription brings another model: somebody is using this one."""
         self.closing = False
 
     # What is there
@@ -252,6 +254,9 @@ class Resident:
                 self._hand_over(self._waiting.popleft())
             elif self._at_work and not self._suspended(for_=job):
                 return  # another model's; this one's turn comes
+            elif job.batch and (left := self._held - time.monotonic()) > 0:
+                self._idle = asyncio.get_running_loop().call_later(left, self._advance)
+                return
             else:
                 self._turning = asyncio.create_task(self._turn_to(job.model))
         if self._ready and not self.queue and not self._turning:
@@ -271,6 +276,8 @@ class Resident:
 
     def _hand_over(self, job: Job) -> None:
         assert self._child and self._ready
+        if not job.batch:
+            self._held = time.monotonic() + LOADED_SECONDS
         if job.kind == "load":
             job.inbox.put_nowait(Frame(self._ready))
             job.inbox.put_nowait(Frame({"event": "done"}))
