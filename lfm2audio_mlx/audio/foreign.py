@@ -1,4 +1,5 @@
-"""Sound that libsndfile does not know (m4a, mp4, aac, webm, wma): by the system's own converter.
+"""Sound that libsndfile cannot read (m4a, mp4, aac, webm, wma, flac that was streamed): by the
+system's own converter.
 
 macOS has afconvert; ffmpeg does it elsewhere, and there what afconvert cannot. Neither is needed
 for anything else.
@@ -20,7 +21,7 @@ SUFFIXES = {".m4a", ".mp4", ".m4b", ".aac", ".mov", ".webm", ".mkv", ".wma"}
 """Endings of files that are converted before they are read."""
 
 AFCONVERT = "/usr/bin/afconvert"
-HEAD = 16
+HEAD = 26
 
 
 def is_foreign(head: bytes) -> bool:
@@ -30,7 +31,16 @@ def is_foreign(head: bytes) -> bool:
         or head[:4] == b"\x1a\x45\xdf\xa3"  # EBML: webm, mkv
         or head[:4] == b"\x30\x26\xb2\x75"  # ASF: wma
         or (head[:1] == b"\xff" and head[1:2] in (b"\xf1", b"\xf9"))  # ADTS: aac
+        or _is_streamed_flac(head)
     )
+
+
+def _is_streamed_flac(head: bytes) -> bool:
+    """Is its length left open? libsndfile then fails at the end (RFC 9639, section 8.2: the last 36
+    of these bits are the number of samples)."""
+    if head[:4] != b"fLaC" or len(head) < HEAD:
+        return False
+    return int.from_bytes(head[18:26], "big") & ((1 << 36) - 1) == 0
 
 
 @contextlib.contextmanager
