@@ -101,6 +101,12 @@ class Child:
         except (WireError, ConnectionError) as error:
             log.error("worker %d: %s", self.pid, error)
 
+    def kill(self) -> None:
+        """End it, whatever it does."""
+        log.error("worker %d does not heed that a job is to end", self.pid)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+
     async def end(self) -> None:
         """Its memory is the system's again when this returns."""
         assert self._process.stdin

@@ -10,7 +10,6 @@ import asyncio
 import logging
 import math
 import time
-from collections import deque
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from itertools import count
@@ -32,6 +31,8 @@ RETRY_SECONDS = 2
 AHEAD, BEHIND = 4 << 20, 1 << 20
 """Bytes that a job may be ahead of its client, and from which it goes on: 44 s and 11 s of
 speech."""
+HUNG_SECONDS = 5.0
+"""In which a worker must heed that a job is not wanted any more; then it is taken for hung."""
 LOADED_SECONDS = 10.0
 """A model that was loaded stays for that long at least: whoever asked for it is about to use it."""
 INTERACTIVE_SECONDS, BATCH_SECONDS = 600.0, 24 * 3600.0
@@ -61,6 +62,8 @@ class Job:
     admitted: float = field(default_factory=time.monotonic)
     started: float = 0.0
     sound_seconds: float = 0.0
+    heard: float = 0.0
+    """Seconds of a recording that its client was told are done."""
 
     def request(self) -> Frame:
         header = {"id": self.id, "job": self.kind, "batch": self.batch}
@@ -73,7 +76,7 @@ class Resident:
     def __init__(self, metrics: Metrics, keep_alive: float):
         self._metrics, self._usual = metrics, keep_alive
         self._keep_alive = keep_alive
-        self._waiting: deque[Job] = deque()
+        self._waiting: list[Job] = []
         self._at_work: dict[int, Job] = {}
         self._computing: int | None = None
         """The job that had the last turn."""
@@ -82,6 +85,8 @@ class Resident:
         self._turning: asyncio.Task[None] | None = None
         self._listening: asyncio.Task[None] | None = None
         self._idle: asyncio.TimerHandle | None = None
+        self._unwanted: dict[int, asyncio.TimerHandle] = {}
+        """Jobs that the worker is to end, and when it must have."""
         self._held = 0.0
         """Until then no long transcription brings another model: somebody is using this one."""
         self.closing = False
@@ -237,6 +242,8 @@ class Resident:
             self._waiting.remove(job)
         if self._at_work.pop(job.id, None) and self._child:
             self._child.send(Frame({"cancel": job.id}))
+            loop = asyncio.get_running_loop()
+            self._unwanted[job.id] = loop.call_later(HUNG_SECONDS, self._child.kill)
         seconds = time.monotonic() - job.admitted
         log.info("job %d %s: %s after %.2f s", job.id, job.kind, outcome, seconds)
         if job.kind != "load":
@@ -249,9 +256,10 @@ class Resident:
         """Do what can be done now: hand over jobs, change the model, or begin to be idle."""
         self._stay()
         while self._waiting and not self._turning and (self._ready or not self._child):
-            job = self._waiting[0]
+            job = min(self._waiting, key=lambda job: (job.batch, job.id))
             if self._child and self._child.model == job.model:
-                self._hand_over(self._waiting.popleft())
+                self._waiting.remove(job)
+                self._hand_over(job)
             elif self._at_work and not self._suspended(for_=job):
                 return  # another model's; this one's turn comes
             elif job.batch and (left := self._held - time.monotonic()) > 0:
@@ -281,9 +289,12 @@ class Resident:
         if job.kind == "load":
             job.inbox.put_nowait(Frame(self._ready))
             job.inbox.put_nowait(Frame({"event": "done"}))
-        else:
-            self._at_work[job.id] = job
+            return
+        try:
             self._child.send(job.request())
+            self._at_work[job.id] = job
+        except ValueError as error:  # a number that JSON has not, or megabytes of text
+            job.inbox.put_nowait(Fault(400, "invalid_request", str(error), "RequestError"))
 
     async def _turn_to(self, model: Model | None) -> None:
         """End the worker that there is, and start one with this model."""
@@ -301,11 +312,17 @@ class Resident:
 
     async def _leave(self) -> None:
         child, self._child, self._ready = self._child, None, None
+        self._forget_unwanted()
         if child:
             log.info("unloading %s", child.model.name)
             await child.end()
             if self._listening:
                 await self._listening
+
+    def _forget_unwanted(self) -> None:
+        for timer in self._unwanted.values():
+            timer.cancel()
+        self._unwanted.clear()
 
     def _stay(self) -> None:
         if self._idle:
@@ -334,6 +351,9 @@ class Resident:
                 self._advance()
             else:
                 self._refuse(child.model, _fault(frame))
+                self._child = None  # which ends by itself
+                await child.end()
+                self._advance()
         if child is self._child:  # nobody has ended it
             await child.end()
             self._lost(child)
@@ -342,6 +362,10 @@ class Resident:
         job, event = self._at_work.get(frame.header["id"]), frame.header["event"]
         if event == "turn":
             self._computing = frame.header["id"]
+        if event in ("done", "cancelled", "error", "fault"):
+            self._at_work.pop(frame.header["id"], None)
+            if timer := self._unwanted.pop(frame.header["id"], None):
+                timer.cancel()
         if not job:
             return
         if event == "turn":
@@ -350,8 +374,10 @@ class Resident:
         job.begun = True
         if event == "span":
             job.options["after"] = frame.header["end"]
-        if event in ("done", "cancelled", "error", "fault"):
-            del self._at_work[job.id]
+        if event == "progress":
+            if frame.header["done"] < job.heard:
+                return  # a new worker goes through what the last one has heard
+            job.heard = frame.header["done"]
         job.inbox.put_nowait(_fault(frame) if event in ("error", "fault") else frame)
         job.backlog += len(frame.blob)
         if job.backlog > AHEAD and not job.paused:
@@ -370,14 +396,15 @@ class Resident:
         at_work, computing = list(self._at_work.values()), self._computing
         loading = self._ready is None
         self._at_work.clear()
+        self._forget_unwanted()
         self._child = self._ready = self._computing = None
         self._metrics.restarts.inc()
-        for job in reversed(at_work):
+        for job in at_work:
             if job.id == computing or (job.begun and job.kind != "spans"):
                 job.inbox.put_nowait(died)
             else:
                 job.paused = False
-                self._waiting.appendleft(job)
+                self._waiting.append(job)
         if loading:
             self._refuse(child.model, died)
         self._advance()

@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Generator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -118,10 +119,14 @@ class Worker:
                 stepwise = kind in ("say", "chat")
                 events = self._jobs.events(message)
                 self._tasks[id] = Task(id, message.header["batch"], stepwise, events)
-            case {"cancel": id} if task := self._tasks.get(id):
-                task.paused = False  # it is ended in its turn
+            case {"cancel": id}:
+                self._inbox.unwanted.discard(id)
+                if task := self._tasks.get(id):
+                    with suppress(Cancelled, StopIteration):
+                        task.events.throw(Cancelled)
+                    self._end(task, {"event": "cancelled"})
             case {"pause": id} if task := self._tasks.get(id):
-                task.paused = id not in self._inbox.unwanted
+                task.paused = True
             case {"resume": id} if task := self._tasks.get(id):
                 task.paused = False
             case _:
@@ -132,11 +137,9 @@ class Worker:
         if task is not self._last:
             self._send(task, Frame({"event": "turn"}))
             self._last = task
-        unwanted = task.id in self._inbox.unwanted
-        self._inbox.unwanted.discard(task.id)
         try:
             self._inbox.current = task
-            event = task.events.throw(Cancelled) if unwanted else next(task.events)
+            event = next(task.events)
             self._inbox.current = None
         except StopIteration:
             self._end(task, {"event": "done"})
@@ -153,8 +156,9 @@ class Worker:
             self._send(task, event)
 
     def _end(self, task: Task, header: dict[str, object]) -> None:
-        self._inbox.current = self._last = None
-        self._inbox.unwanted.discard(task.id)
+        self._inbox.current = None
+        if task is self._last:
+            self._last = None
         self._notes.clear()
         del self._tasks[task.id]
         self._send(task, Frame({**header, "memory": mx.get_active_memory()}))

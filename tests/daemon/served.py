@@ -126,15 +126,15 @@ def serving(home: Path, *options: str) -> Iterator[Served]:
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A daemon for all tests of a file."""
-    with serving(tmp_path_factory.mktemp("lfm")) as served:
-        yield served
+    with serving(tmp_path_factory.mktemp("lfm")) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
-def client(served: Served) -> OpenAI:
-    return served.client
+def client(daemon: Served) -> OpenAI:
+    return daemon.client
 
 
 @pytest.fixture

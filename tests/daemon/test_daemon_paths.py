@@ -74,10 +74,17 @@ def test_long_homes_have_sockets_of_their_own(monkeypatch: pytest.MonkeyPatch):
 def test_a_folder_is_made_for_one_user_whatever_the_umask(tmp_path: Path, umask: int):
     if umask == 0o277 and os.geteuid() != 0:
         pytest.skip("nothing can be made in a folder that nobody may write to")
-    folder = tmp_path / "above" / "run"
+    folder = tmp_path / "above" / "that" / "run"
     assert private(folder) == folder and folder.is_dir()
     assert mode(folder) == 0o700
     assert private(folder) == folder
+
+
+def test_a_new_folder_is_nobody_else_s_from_its_first_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(Path, "chmod", None)
+    assert mode(private(tmp_path / "run")) == 0o700
 
 
 @pytest.mark.parametrize("loose", [0o777, 0o755, 0o710, 0o500, 0])

@@ -74,6 +74,12 @@ def test_the_socket_is_one_user_s_from_its_first_moment(
         os.umask(before)
 
 
+def test_its_folder_is_one_user_s():
+    private(run_folder()).chmod(0o777)
+    with claimed():
+        assert stat.S_IMODE(run_folder().stat().st_mode) == 0o700
+
+
 def test_nobody_is_let_in_before_it_listens():
     with claimed():
         assert running() is None
@@ -92,6 +98,7 @@ def test_whoever_holds_it_is_known_while_it_does():
 
 
 def test_it_can_be_held_again_and_again():
+    (private(run_folder()) / "lock").write_text("an earlier one, of a longer number\n")
     for _ in range(3):
         with claimed() as listener:
             listener.listen()

@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 import requests
 import schemathesis
+import served
 from hypothesis import HealthCheck, settings
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi import checks
-from served import RECORDINGS, Served, no_worker_stays, part, serving  # noqa: F401 - a fixture
+from served import RECORDINGS, Served, part, serving
 from starlette.routing import Route
 
 from lfm_daemon.app import application
@@ -26,6 +27,8 @@ from lfm_daemon.resident import Resident
 from lfm_daemon.service import DEADLINE, Service
 from lfm_daemon.threads import Threads
 from lfm_daemon.wire import CONTENT_TYPE, Frame
+
+no_worker_stays = served.no_worker_stays
 
 TOKEN = "a-token-of-this-test"
 AUTHORIZED = {"Authorization": f"Bearer {TOKEN}"}
@@ -50,8 +53,8 @@ def at_a_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Served
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    with serving(tmp_path_factory.mktemp("lfm"), "--port", port, "--token", TOKEN) as served:
-        yield served, f"http://127.0.0.1:{port}"
+    with serving(tmp_path_factory.mktemp("lfm"), "--port", port, "--token", TOKEN) as daemon:
+        yield daemon, f"http://127.0.0.1:{port}"
 
 
 @pytest.fixture(scope="module")
@@ -210,7 +213,7 @@ def test_it_is_true(case: schemathesis.Case, url: str):
 def test_at_a_port_only_the_token_s_owner_is_served(
     headers: dict[str, str], status: int, at_a_port: tuple[Served, str]
 ):
-    served, url = at_a_port
+    daemon, url = at_a_port
     case = API["/v1/models"]["GET"].Case()
     assert case.call_and_validate(base_url=url, headers=headers).status_code == status
-    assert served.curl("/v1/models").status == 200
+    assert daemon.curl("/v1/models").status == 200

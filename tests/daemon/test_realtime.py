@@ -60,9 +60,9 @@ class Daemon:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def get(self, path: str) -> bytes:
+    def get(self, path: str, method: str = "GET") -> bytes:
         headers = {"Authorization": f"Bearer {TOKEN}"}
-        request = urllib.request.Request(self.url + path, headers=headers)
+        request = urllib.request.Request(self.url + path, headers=headers, method=method)
         with urllib.request.urlopen(request, timeout=10) as response:
             return response.read()
 
@@ -113,7 +113,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
 
         eventually(answers)
         yield found
-        assert list((home / "run" / "spool").iterdir()) == []
+        eventually(lambda: not list((home / "run" / "spool").iterdir()))
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(20)
@@ -153,7 +153,8 @@ class Live:
     def until(self, kind: str) -> Any:
         """All events up to one of this kind."""
         while True:
-            event = self.connection.recv()
+            data = self.connection._connection.recv(timeout=20)
+            event: Any = self.connection.parse_event(data)
             self.heard.append(event)
             if event.type == kind:
                 return event
@@ -348,6 +349,14 @@ def test_a_client_that_vanishes_leaves_no_work_behind(daemon: Daemon, client: Op
 # At the socket itself
 
 
+def test_the_model_is_loaded_before_anybody_speaks(daemon: Daemon):
+    daemon.get("/api/unload", "POST")
+    assert daemon.state == "absent"
+    with daemon.raw() as connection:
+        assert told(connection)["type"] == "session.created"
+        eventually(lambda: daemon.state == "ready")
+
+
 def told(connection: ClientConnection) -> dict[str, Any]:
     return json.loads(connection.recv(timeout=20))
 
@@ -455,6 +464,7 @@ class Endless:
         try:
             while not self.cancelled:
                 self.given += 1
+                await asyncio.sleep(0)
                 yield encode(Sound(np.zeros(1920, np.float32), RATE))
             yield Frame({"event": "cancelled"})
         finally:

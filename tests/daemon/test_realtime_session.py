@@ -374,6 +374,16 @@ def test_an_answer_that_is_wanted_while_another_ends_is_given_next():
     assert asked["history"] == [{"said": [{"text": "hello"}], "answer": [7]}]
 
 
+def test_an_answer_begins_though_its_question_was_deleted():
+    client = Client()
+    client.ask("one")
+    question = client.heard[0]["item"]["id"]
+    client.say("response.create")
+    client.say("conversation.item.delete", item_id=question)
+    assert client.told("Hi")[1]["previous_item_id"] is None
+    assert client.end()["status"] == "completed"
+
+
 def test_an_answer_may_not_be_wanted_any_more_when_its_time_comes():
     client = Client()
     client.ask("hello")
@@ -547,6 +557,20 @@ def test_answers_whose_question_was_deleted_are_one_with_those_before():
     assert answers == [{"said": [{"text": "one"}], "answer": [7, FRAME, 7, FRAME]}]
 
 
+def test_another_sound_in_a_questions_place_makes_another_conversation():
+    client = Client()
+    content = [{"type": "input_audio", "audio": pcm(silence(0.5))}]
+    item = {"type": "message", "role": "user", "content": content}
+    first, _ = client.say("conversation.item.create", item=item)
+    client.answered("Hi")
+    client.say("conversation.item.delete", item_id=first["item"]["id"])
+    client.say("conversation.item.create", item=item, previous_item_id="root")
+    client.ask("and?")
+    asked = client.answered("Ho")
+    assert asked.sounds == [{"path": "file 2", "rate": RATE}]
+    assert "after" not in asked.options
+
+
 # Sound
 
 
@@ -628,6 +652,21 @@ def test_a_voice_in_the_midst_of_an_answer_ends_it(spoken: np.ndarray):
     assert client.kinds[-1] == "response.created"
     client.told("Yes")
     assert client.end()["status"] == "completed"
+
+
+def test_what_is_said_while_an_answer_ends_is_answered_together(spoken: np.ndarray):
+    client = Client()
+    client.ask("hello")
+    client.say("response.create")
+    client.told("Hi")
+    half = len(spoken) // 2
+    for talk in (spoken, spoken[:half]):
+        client.say("input_audio_buffer.append", audio=pcm(talk))
+    client.end("cancelled")
+    assert client.kinds[-1] == "response.done", "somebody speaks again"
+    client.say("input_audio_buffer.append", audio=pcm(spoken[half:]))
+    assert client.kinds[-1] == "response.created"
+    assert client.wishes[-1].options["parts"] == [{"sound": 0}, {"sound": 1}]
 
 
 def test_a_voice_may_be_told_not_to_interrupt_and_is_answered_afterwards(spoken: np.ndarray):
@@ -713,6 +752,10 @@ def test_a_message_may_have_words_and_sounds():
     assert len(client.files[0]) == 4 * RATE // 2
     client.say("conversation.item.create", item=item)
     assert client.faults == ["invalid_value"]
+    content = [{"type": "input_audio", "audio": pcm(silence(0.05))}]
+    item = {"type": "message", "role": "user", "content": content}
+    client.say("conversation.item.create", item=item)
+    assert client.faults == ["input_audio_buffer_commit_empty"]
 
 
 # Bounds and nonsense

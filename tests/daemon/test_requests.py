@@ -47,6 +47,8 @@ def test_json_is_what_it_is(value: Any):
         (b"[" * 100_000, "nested too deeply"),
         (b'{"a":' * 100_000, "nested too deeply"),
         (b"9" * 5000, "Exceeds the limit"),
+        (rb'{"a": "\ud800"}', "surrogates not allowed"),
+        (rb'{"\udfff": 1}', "surrogates not allowed"),
         (b'{"a": "\xff"}', "invalid start byte"),
         ('{"a": 1}'.encode("utf-16"), ""),
         (b'{"a": "\n"}', "Invalid control character"),

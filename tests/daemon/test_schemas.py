@@ -168,6 +168,7 @@ def test_no_messages_are_refused():
         {"voice": {"id": "us-male"}, "response_format": "opus", "stream_format": "sse"},
         {"speed": 1, "instructions": "Softly.", "seed": 0, "raw": True},
         {"keep_alive": 0},
+        {"seed": 2**64 - 1},
     ],
 )
 def test_options_of_speech(more: dict[str, Any]):
@@ -187,6 +188,7 @@ def test_options_of_speech(more: dict[str, Any]):
         {"voice": {}},
         {"voice": {"name": "a"}},
         {"seed": -1},
+        {"seed": 2**64},
         {"volume": 1},
     ],
 )

@@ -1,28 +1,24 @@
-"""`/v1/audio/transcriptions` as clients of OpenAI's API use it: the engine's words, in every form."""
+"""`/v1/audio/transcriptions` as OpenAI's clients use it: the engine's words, in every form."""
 
 import json
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import openai
 import pytest
+import served
 import soundfile
 from openai import OpenAI
-from served import (  # noqa: F401 - fixtures
-    RECORDINGS,
-    Served,
-    client,
-    engine,
-    no_worker_stays,
-    served,
-)
+from served import RECORDINGS, Served
 
 from lfm2audio_mlx.engine import Engine
 from lfm2audio_mlx.results import Transcript
 from lfm2audio_mlx.text.subtitles import render
+
+client, daemon, engine = served.client, served.daemon, served.engine
+no_worker_stays = served.no_worker_stays
 
 ONE = RECORDINGS / "seen_00.wav"
 TRANSCRIPTIONS = "/v1/audio/transcriptions"
@@ -48,7 +44,7 @@ def short(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """More than a span, and large enough to let others go first."""
-    path = talk(tmp_path_factory.mktemp("sound") / "long.wav", 14)
+    path = talk(tmp_path_factory.mktemp("sound") / "long.wav", 11)
     assert path.stat().st_size > 1 << 20
     return path
 
@@ -122,17 +118,25 @@ def test_progress(client: OpenAI, short: Path, heard: Transcript):
     assert kinds.index("transcript.text.delta") < kinds.index("transcript.progress", 5)
 
 
-def test_silence(served: Served, tmp_path: Path):
+def test_a_long_recording_keeps_nobody_waiting(client: OpenAI, daemon: Served, long: Path):
+    with client.audio.transcriptions.create(model="nano", file=long, stream=True) as stream:
+        assert next(iter(stream)).type == "transcript.text.delta"
+        assert client.audio.transcriptions.create(model="nano", file=ONE).text
+        assert daemon.health()["queue"] == 1
+    daemon.until("ready")
+
+
+def test_silence(daemon: Served, tmp_path: Path):
     soundfile.write(tmp_path / "silence.wav", np.zeros(RATE), RATE)
     file = ("-F", f"file=@{tmp_path}/silence.wav")
-    assert served.curl(TRANSCRIPTIONS, *file).json()["text"] == ""
+    assert daemon.curl(TRANSCRIPTIONS, *file).json()["text"] == ""
     for form, text in (("text", b""), ("srt", b""), ("vtt", b"WEBVTT\n")):
-        assert served.curl(TRANSCRIPTIONS, *file, "-F", f"response_format={form}").body == text
-    (event,) = served.curl(TRANSCRIPTIONS, *file, "-F", "stream=true").body.splitlines()[::2]
+        assert daemon.curl(TRANSCRIPTIONS, *file, "-F", f"response_format={form}").body == text
+    (event,) = daemon.curl(TRANSCRIPTIONS, *file, "-F", "stream=true").body.splitlines()[::2]
     assert json.loads(event.removeprefix(b"data: "))["type"] == "transcript.text.done"
 
 
-@pytest.mark.parametrize("kind", ["m4a", "mp3", "flac", "opus", "ogg", "aiff"])
+@pytest.mark.parametrize("kind", ["m4a", "mp3", "flac", "opus"])
 def test_files_of_all_kinds(kind: str, client: OpenAI, engine: Engine, tmp_path: Path):
     path = tmp_path / f"alarm.{kind}"
     command = ["ffmpeg", "-v", "error", "-i", str(ONE), str(path)]
@@ -161,7 +165,6 @@ FLAC = (RECORDINGS / "seen_01.flac").read_bytes()
     [
         ("notes.txt", b"Not a sound at all. " * 99),
         ("empty.wav", b""),
-        ("cut.flac", FLAC[:2000]),
         ("head.wav", ONE.read_bytes()[:30]),
         ("moment.wav", ONE.read_bytes()[:60]),
         ("größe 1.mp3", b"\xff\xfb" * 50),
@@ -170,20 +173,30 @@ FLAC = (RECORDINGS / "seen_01.flac").read_bytes()
 )
 @pytest.mark.parametrize("stream", [False, True])
 def test_what_is_no_sound_is_refused_by_its_own_name(
-    name: str, data: bytes, stream: bool, client: OpenAI, served: Served
+    name: str, data: bytes, stream: bool, client: OpenAI, daemon: Served
 ):
     with pytest.raises(openai.BadRequestError) as refused:
         client.audio.transcriptions.create(model="nano", file=(name, data), stream=stream)
     assert refused.value.code == "invalid_audio"
-    assert str(served.home) not in str(refused.value.body)
+    assert str(daemon.home) not in str(refused.value.body)
     assert refused.value.message.partition(" - ")[2].startswith(f"{name}: ")
-    assert not served.spooled
+    assert not daemon.spooled
+
+
+def test_a_file_that_breaks_off_is_refused_when_that_is_seen(client: OpenAI, tmp_path: Path):
+    path = tmp_path / "cut.flac"
+    path.write_bytes(FLAC[:2000])
+    with pytest.raises(openai.BadRequestError, match=r"cut.flac: "):
+        client.audio.transcriptions.create(model="nano", file=path)
+    with pytest.raises(openai.APIError, match=r"^cut.flac: ") as refused:
+        events(client, path)
+    assert refused.value.code == "invalid_audio"
 
 
 def test_a_name_does_not_write_to_a_terminal(client: OpenAI):
     with pytest.raises(openai.BadRequestError) as refused:
         client.audio.transcriptions.create(model="nano", file=("a\x1b[31mb\n\u202ec", b""))
-    assert "a[31mbc: " in refused.value.message
+    assert refused.value.message.endswith(" a[31mb%0Ac: is empty")
 
 
 @pytest.mark.parametrize(
@@ -193,6 +206,7 @@ def test_a_name_does_not_write_to_a_terminal(client: OpenAI):
         ({"response_format": "diarized_json"}, "response_format"),
         ({"temperature": 2}, "temperature"),
         ({"include": ["logprobs"]}, "include"),
+        ({"response_format": "srt", "stream": True}, "response_format"),
         ({"extra_body": {"beam_size": 5}}, "beam_size"),
         ({"extra_body": {"keep_alive": "soon"}}, None),
     ],
@@ -225,16 +239,16 @@ FORM = "Content-Type: multipart/form-data"
     ],
 )
 def test_what_is_no_form_is_refused(
-    arguments: list[str], status: int, message: str, served: Served
+    arguments: list[str], status: int, message: str, daemon: Served
 ):
-    reply = served.curl(TRANSCRIPTIONS, *arguments)
+    reply = daemon.curl(TRANSCRIPTIONS, *arguments)
     assert reply.status == status and message in reply.error["message"]
-    assert not served.spooled
+    assert not daemon.spooled
 
 
-def test_lists_may_have_brackets_and_nothing_else_may(served: Served):
+def test_lists_may_have_brackets_and_nothing_else_may(daemon: Served):
     def status(field: str) -> int:
-        return served.curl(TRANSCRIPTIONS, "-F", f"file=@{ONE}", "-F", field).status
+        return daemon.curl(TRANSCRIPTIONS, "-F", f"file=@{ONE}", "-F", field).status
 
     assert status("timestamp_granularities=segment") == 200
     assert status("timestamp_granularities[]=segment") == 200

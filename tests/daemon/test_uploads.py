@@ -3,6 +3,7 @@
 import asyncio
 import io
 import resource
+import secrets
 import signal
 import stat
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -153,6 +154,14 @@ def test_a_full_disk_is_told_and_nothing_stays(folder: Path, full_disk: None, wa
             WAYS[way](spool, b"x" * size)
         assert (full.value.status, full.value.code) == (507, "no_space")
     assert list(folder.iterdir()) == []
+
+
+def test_no_file_is_written_to_that_is_there_already(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(secrets, "token_hex", lambda count: "a" * count)
+    (folder / ("a" * 16)).symlink_to(folder / "elsewhere")
+    with pytest.raises(Fault), spooled() as spool:
+        spool.keep(b"abc")
+    assert not (folder / "elsewhere").exists()
 
 
 def test_a_folder_that_is_gone_is_told(folder: Path):

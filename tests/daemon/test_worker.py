@@ -346,23 +346,24 @@ def test_of_batch_jobs_the_first_is_done_first(worker: Fed, transcripts: dict[Pa
     assert [each.id for each in told if each.event == "turn"] == [first, second]
 
 
-CUT_OFF = f"One {WORD}. Two {WORD}. Three {WORD}."
+CUT_OFF = "One two three. " * 3
 
 
 def test_notes_are_for_the_client_whose_job_it_is(worker: Fed, long: Path):
     batch = worker.job("spans", long, batch=True)
     told = worker.until(batch, "span")
-    cut_off = worker.job("say", text=CUT_OFF, max_tokens=3)
+    cut_off = worker.job("say", text=CUT_OFF, max_tokens=4, seed=1)
     fine = worker.job("say", text="Hello")
     told += worker.until(batch)
     notes = [(t.id, t.frame.header["message"]) for t in told if t.event == "note"]
-    assert {id for id, _ in notes} == {cut_off} and WORD in notes[0][1]
+    assert {id for id, _ in notes} == {cut_off} and "One two three." in notes[0][1]
+    assert len(notes) <= 3
     assert events(told, fine)[-1] == "done"
 
 
 def test_a_note_about_the_end_is_told_too(worker: Fed):
     """The engine knows that a sentence was cut off only after its last sound."""
-    say = worker.job("say", text="Hello there", max_tokens=3)
+    say = worker.job("say", text="Hello there", max_tokens=4, seed=1)
     assert events(worker.until(say), say)[-2:] == ["note", "done"]
 
 
@@ -387,7 +388,7 @@ def test_what_takes_long_is_interrupted(worker: Fed, long: Path, busy: str):
     worker.send(cancel=id)
     begun = time.monotonic()
     told = worker.until(id)
-    assert told[-1].event == "cancelled" and told[-1].at - begun < 0.5
+    assert told[-1].event == "cancelled" and told[-1].at - begun < 1.0
     say = worker.job("say", text="Hello")
     assert events(worker.until(say), say)[-1] == "done"
 
@@ -500,25 +501,32 @@ def test_a_state_that_is_not_known_is_told(worker: Fed):
 
 
 def test_only_the_newest_states_are_kept(worker: Fed):
-    for number in range(17):
+    """And those that were gone on from most recently."""
+
+    def known(name: str) -> bool:
+        return "unknown" not in chat(worker, "Hi", after=name, becomes="15", max_tokens=1)[0]
+
+    for number in range(16):
         chat(worker, "Hello", history=[], becomes=f"{number}", max_tokens=1)
-        if number:
-            assert chat(worker, "Hi", after="1", max_tokens=1)[0][-2:] != ["unknown", "done"]
-    assert chat(worker, "Hi", after="0")[0] == ["turn", "unknown", "done"]
+    assert known("0")
+    chat(worker, "Hello", history=[], becomes="16", max_tokens=1)
+    assert not known("1") and known("0") and known("2")
 
 
 def test_an_answer_that_was_cut_short_is_remembered_as_it_was_told(worker: Fed):
-    """Whoever interrupts goes on from what they heard."""
+    """Whoever interrupts goes on from what they heard, at whatever moment that was."""
     options = {"parts": [{"text": "Say something."}], "mode": "sequential", "seed": 1}
-    id = worker.job("chat", **options, history=[], becomes="cut")
-    told = worker.until(id, "sound")
-    worker.send(cancel=id)
-    told += worker.until(id)
-    assert told[-1].event == "cancelled"
-    heard = answer(told, id)
-    history = [{"said": [{"text": "Say something."}], "answer": heard}]
-    found = chat(worker, "And more.", after="cut", answered=len(heard))
-    assert found == chat(worker, "And more.", history=history)
+    for number in range(10):
+        id = worker.job("chat", **options, history=[], becomes="cut")
+        told = worker.until(id, "sound")
+        time.sleep(0.003 * number)
+        worker.send(cancel=id)
+        told += worker.until(id)
+        assert told[-1].event == "cancelled"
+        heard = answer(told, id)
+        history = [{"said": [{"text": "Say something."}], "answer": heard}]
+        found = chat(worker, "More.", after="cut", answered=len(heard), max_tokens=3)
+        assert found == chat(worker, "More.", history=history, max_tokens=3)
 
 
 def test_a_question_that_was_interrupted_is_not_remembered(worker: Fed):

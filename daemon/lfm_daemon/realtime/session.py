@@ -43,7 +43,7 @@ from lfm_daemon.realtime.schemas import (
     client_event,
     updated,
 )
-from lfm_daemon.realtime.sound import Buffer, Heard, Started, Stopped, buffer, pcm_of
+from lfm_daemon.realtime.sound import Buffer, Heard, Started, Stopped, buffer, enough, pcm_of
 from lfm_daemon.requests import json_of
 from lfm_daemon.values import sample_bytes
 from lfm_daemon.wire import Frame
@@ -184,7 +184,8 @@ class Session:
                     self._coming = new_id("item")
                     when = {"audio_start_ms": round(1000 * at), "item_id": self._coming}
                     yield event("input_audio_buffer.speech_started", **when)
-                    if self._response and turns and turns.interrupt_response:
+                    if turns and turns.interrupt_response:
+                        self._owed = None  # there is more to be answered
                         yield from self._stop("turn_detected")
                     yield Wake()
                 case Stopped(at, heard):
@@ -240,7 +241,7 @@ class Session:
             return part.text
         if part.type == "input_audio" and part.audio is not None:
             rate = self._config.audio.input.format.rate
-            heard = Heard.of(pcm_of(part.audio), rate)
+            heard = enough(Heard.of(pcm_of(part.audio), rate))
             self._conversation.room(heard.seconds)
             return Sound(self._keep(sample_bytes(heard.samples)), rate, heard.seconds)
         what = "item.content: of the user, input_text with its text or input_audio with its audio"

@@ -17,7 +17,17 @@ from lfm_daemon.faults import Fault
 from lfm_daemon.realtime.schemas import Input, ServerVad
 from lfm_daemon.schemas import sound_of
 
-__all__ = ["BUFFER_SECONDS", "Buffer", "Heard", "Pcm16", "Started", "Stopped", "buffer", "pcm_of"]
+__all__ = [
+    "BUFFER_SECONDS",
+    "Buffer",
+    "Heard",
+    "Pcm16",
+    "Started",
+    "Stopped",
+    "buffer",
+    "enough",
+    "pcm_of",
+]
 
 BUFFER_SECONDS = 600
 """Sound that a turn may have; speech that goes on for longer is cut there."""
@@ -158,7 +168,7 @@ class Patient:
         return iter(())
 
     def finish(self) -> Heard:
-        return _enough(Heard.of(bytes(self._pcm), self._rate))
+        return enough(Heard.of(bytes(self._pcm), self._rate))
 
 
 class Attentive:
@@ -198,7 +208,7 @@ class Attentive:
 
     def finish(self) -> Heard:
         if not self._started:
-            return _enough(Heard(np.zeros(0, np.float32), SAMPLE_RATE))
+            return enough(Heard(np.zeros(0, np.float32), SAMPLE_RATE))
         rest = np.zeros(0, np.float32)
         if self._resampler:
             rest = self._resampler.resample_chunk(rest, last=True)
@@ -206,8 +216,13 @@ class Attentive:
         return Heard(spans[0].samples, SAMPLE_RATE)
 
 
-def _enough(heard: Heard) -> Heard:
+def enough(heard: Heard) -> Heard:
+    """The same.
+
+    Raises:
+        Fault: it is too short to be anything.
+    """
     if heard.seconds < SHORTEST_SECONDS:
-        what = f"the buffer holds {1000 * heard.seconds:.0f} ms of sound, and needs 100"
+        what = f"there are {1000 * heard.seconds:.0f} ms of sound; a message needs 100"
         raise Fault(400, "input_audio_buffer_commit_empty", what)
     return heard

@@ -96,7 +96,7 @@ async def completions(request: Request) -> Response:
 
 def _turn(request: Request, service: Service, wanted: ChatRequest, spool: Spool) -> Turn:
     """What is asked, and from where it goes on."""
-    spoken = "audio" in (wanted.modalities or ()) or wanted.audio is not None
+    spoken = "audio" in wanted.modalities if wanted.modalities else wanted.audio is not None
     form = wanted.audio.format.removesuffix("16") if wanted.audio else "wav"
     system, asked = _conversation(wanted.messages)
     mode = "interleaved" if spoken else "sequential"

@@ -26,6 +26,8 @@ FOREIGN_VOICES = (
     *("marin", "nova", "onyx", "sage", "shimmer", "verse"),
 )
 """OpenAI's; clients that must name a voice name one of these. They are the model's own here."""
+BATCH_CHARACTERS = 1000
+"""A text as long as this, about a minute of speech, lets interactive requests go first."""
 SILENT_RATE = 24_000
 """Samples a second of a sound without any."""
 
@@ -41,7 +43,14 @@ async def speech(request: Request) -> Response:
         "raw": wanted.raw,
         "seed": wanted.seed,
     }
-    job = service.job(request, "say", wanted.model, options, keep_alive=wanted.keep_alive)
+    job = service.job(
+        request,
+        "say",
+        wanted.model,
+        options,
+        batch=len(wanted.input) >= BATCH_CHARACTERS,
+        keep_alive=wanted.keep_alive,
+    )
     async with AsyncExitStack() as stack:
         frames = await stack.enter_async_context(service.begun(job))
         pieces = encoded(frames, wanted.response_format)

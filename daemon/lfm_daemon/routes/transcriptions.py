@@ -29,6 +29,8 @@ __all__ = ["ROUTES"]
 BATCH_BYTES = 1 << 20
 """A recording as large as this, half a minute of wav, lets interactive requests go first."""
 LISTS = ("include", "timestamp_granularities")
+STREAMED = ("json", "text")
+"""Formats of which a stream can be; its events are the same."""
 TEXTS = {"text": "txt", "srt": "srt", "vtt": "vtt"}
 
 
@@ -38,6 +40,9 @@ async def transcriptions(request: Request) -> Response:
     async with AsyncExitStack() as stack:
         spool = stack.enter_context(spooled())
         wanted, sound, size = await _form(request, spool)
+        if wanted.stream and wanted.response_format not in STREAMED:
+            what = f"response_format: a stream is of {' or '.join(STREAMED)}"
+            raise Fault(400, "invalid_request", what, "RequestError", parameter="response_format")
         job = service.job(
             request,
             "spans",
