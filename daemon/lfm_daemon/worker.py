@@ -150,22 +150,22 @@ class Worker:
             self._end(task, {"event": "fault", "kind": type(error).__name__})
         else:
             task.begun = True
-            for note in self._notes:
-                self._send(task, Frame({"event": "note", "message": note}))
-            self._notes.clear()
             self._send(task, event)
 
     def _end(self, task: Task, header: dict[str, object]) -> None:
         self._inbox.current = None
         if task is self._last:
             self._last = None
-        self._notes.clear()
         del self._tasks[task.id]
         self._send(task, Frame({**header, "memory": mx.get_active_memory()}))
 
     def _send(self, task: Task, event: Frame) -> None:
-        frame = Frame({"id": task.id, **event.header}, event.blob)
-        self._events.write(frame.encode())
+        """An event, and before it what the engine had to say on the way to it."""
+        notes = [Frame({"event": "note", "message": note}) for note in self._notes]
+        self._notes.clear()
+        for each in (*notes, event):
+            frame = Frame({"id": task.id, **each.header}, each.blob)
+            self._events.write(frame.encode())
         self._events.flush()
 
 
