@@ -30,6 +30,25 @@ class Cancelled(BaseException):
     """The job under way is not wanted any more. Not an `Exception`, so that no job swallows it."""
 
 
+class Sounds:
+    """The recordings of a request, each read when it is needed."""
+
+    def __init__(self, files: list[dict[str, Any]]):
+        self._files = files
+
+    def __getitem__(self, number: int) -> AudioSource:
+        file = self._files[number]
+        if "rate" in file:
+            return np.fromfile(file["path"], "<f4").astype(np.float32), file["rate"]
+        return Path(file["path"])
+
+    def renamed(self, message: str) -> str:
+        """A message with the names that the recordings' sender knows."""
+        for file in self._files:
+            message = message.replace(file["path"], file.get("name", "samples"))
+        return message
+
+
 class Jobs:
     """The jobs of one engine, and the conversations that it remembers."""
 
@@ -51,31 +70,28 @@ class Jobs:
             LfmError: the request or its recordings are at fault.
         """
         header = request.header
-        files: list[dict[str, Any]] = header["sounds"]
+        sounds = Sounds(header["sounds"])
         try:
-            sounds = [_source(file) for file in files]
             yield from self._kinds[header["job"]](sounds, **header["options"])
         except LfmError as error:
-            raise type(error)(_renamed(str(error), files)) from error
+            raise type(error)(sounds.renamed(str(error))) from error
 
-    def _spans(self, sounds: list[AudioSource], **options: Any) -> Iterator[Frame]:
+    def _spans(self, sounds: Sounds, **options: Any) -> Iterator[Frame]:
         return map(encode, self._engine.spans(sounds[0], **options))
 
-    def _hear(self, sounds: list[AudioSource], **options: Any) -> Iterator[Frame]:
+    def _hear(self, sounds: Sounds, **options: Any) -> Iterator[Frame]:
         yield encode(self._engine.hear(sounds[0], **options))
 
-    def _say(self, sounds: list[AudioSource], text: str, **options: Any) -> Iterator[Frame]:
+    def _say(self, sounds: Sounds, text: str, **options: Any) -> Iterator[Frame]:
         return map(encode, self._engine.say(text, **options))
 
-    def _classify(
-        self, sounds: list[AudioSource], labels: list[str], **options: Any
-    ) -> Iterator[Frame]:
+    def _classify(self, sounds: Sounds, labels: list[str], **options: Any) -> Iterator[Frame]:
         shares = self._engine.classify(sounds[0], labels, **options)
         yield Frame({"event": "shares", "shares": dict(shares)})
 
     def _chat(
         self,
-        sounds: list[AudioSource],
+        sounds: Sounds,
         parts: list[dict[str, Any]],
         becomes: str,
         after: str | None = None,
@@ -125,22 +141,9 @@ class Jobs:
         while len(self._chats) > CONVERSATIONS:
             self._chats.popitem(last=False)
 
-    def _exchange(self, exchange: dict[str, Any], sounds: list[AudioSource]) -> Exchange:
+    def _exchange(self, exchange: dict[str, Any], sounds: Sounds) -> Exchange:
         """An earlier exchange; of its answer maybe only the words are known."""
         said = tuple(parts_from_json(exchange["said"], sounds))
         if "text" in exchange:
             return Exchange(said, self._engine.tokenizer.encode(exchange["text"]))
         return Exchange(said, answer_from_json(exchange["answer"]))
-
-
-def _source(sound: dict[str, Any]) -> AudioSource:
-    if "rate" in sound:
-        return np.fromfile(sound["path"], "<f4").astype(np.float32), sound["rate"]
-    return Path(sound["path"])
-
-
-def _renamed(message: str, sounds: list[dict[str, Any]]) -> str:
-    """Recordings by the names that their senders know."""
-    for sound in sounds:
-        message = message.replace(sound["path"], sound.get("name", "samples"))
-    return message

@@ -71,6 +71,9 @@ def serve(settings: Settings, ready: Callable[[], None] = lambda: None) -> None:
             app,
             http=PrivateProtocol,
             ws="websockets-sansio",
+            # A ping would wait behind sound that is played as it is read, and end the connection.
+            ws_ping_interval=None,
+            ws_per_message_deflate=False,
             lifespan="on",
             log_config=None,
             access_log=False,

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any
 
 from starlette.responses import StreamingResponse
+from starlette.types import Message, Receive, Scope, Send
 
 from lfm_daemon.faults import Fault, as_json
 
 __all__ = ["HeldStream", "as_event", "events_of"]
+
+log = logging.getLogger(__name__)
+
+STALLED_SECONDS = 600.0
+"""A client that takes nothing for so long is gone, whatever its connection says."""
 
 
 class HeldStream(StreamingResponse):
@@ -22,9 +30,16 @@ class HeldStream(StreamingResponse):
         self.headers["Cache-Control"] = "no-store"
         self._held = held
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def patiently(message: Message) -> None:
+            async with asyncio.timeout(STALLED_SECONDS):
+                await send(message)
+
         async with self._held:
-            await super().__call__(scope, receive, send)
+            try:
+                await super().__call__(scope, receive, patiently)
+            except* TimeoutError:
+                log.info("a client that read nothing for %.0f s was given up", STALLED_SECONDS)
 
 
 def as_event(value: dict[str, Any] | str, name: str | None = None) -> bytes:

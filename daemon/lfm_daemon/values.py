@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from lfm2audio_mlx.results import EndOfTurn, Exchange, Part, Progress, Sound, Span, Words
 from lfm_daemon.wire import Frame
@@ -85,7 +85,13 @@ def parts_as_json(parts: Sequence[Part], sounds: Sounds) -> list[dict[str, Any]]
     return result
 
 
-def parts_from_json(parts: Sequence[Mapping[str, Any]], sounds: Sequence[Any]) -> list[Part]:
+class Numbered(Protocol):
+    """Sounds by their numbers."""
+
+    def __getitem__(self, number: int, /) -> Any: ...
+
+
+def parts_from_json(parts: Sequence[Mapping[str, Any]], sounds: Numbered) -> list[Part]:
     """And back."""
     return [part["text"] if "text" in part else sounds[part["sound"]] for part in parts]
 
@@ -95,7 +101,7 @@ def exchange_as_json(exchange: Exchange, sounds: Sounds) -> dict[str, Any]:
     return {"said": parts_as_json(exchange.said, sounds), "answer": exchange.answer}
 
 
-def exchange_from_json(exchange: Mapping[str, Any], sounds: Sequence[Any]) -> Exchange:
+def exchange_from_json(exchange: Mapping[str, Any], sounds: Numbered) -> Exchange:
     """And back."""
     said = tuple(parts_from_json(exchange["said"], sounds))
     return Exchange(said, answer_from_json(exchange["answer"]))
