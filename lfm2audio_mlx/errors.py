@@ -24,6 +24,7 @@ __all__ = [
     "LfmError",
     "ModelError",
     "RequestError",
+    "named",
 ]
 
 
@@ -61,3 +62,9 @@ class RequestError(LfmError):
 
 class ContextError(LfmError):
     """The conversation does not fit the model's context."""
+
+
+def named(kind: str) -> type[LfmError]:
+    """The class of that name, for an error that has crossed a socket; of another, the root."""
+    found = globals().get(kind)
+    return found if isinstance(found, type) and issubclass(found, LfmError) else LfmError

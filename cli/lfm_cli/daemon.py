@@ -67,7 +67,9 @@ def restart(keep_alive: KeepAliveOption = None, as_json: JsonOption = False) -> 
     Example: lfm daemon restart
     """
     from lfm_daemon import launch
+    from lfm_daemon.keepalive import USUAL, seconds_of
 
+    seconds_of(USUAL if keep_alive is None else keep_alive)
     with waiting("the daemon ends"):
         launch.stop()
     start(keep_alive, as_json)

@@ -21,7 +21,7 @@ def serve(
         typer.Option(
             "--port",
             metavar="N",
-            min=0,
+            min=1,
             max=65535,
             help="Listen at this TCP port too; needs a token.",
         ),

@@ -6,8 +6,10 @@ import asyncio
 import contextlib
 import logging
 import os
+import shutil
 import signal
 import sys
+import tempfile
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +17,7 @@ from pathlib import Path
 import psutil
 
 from lfm2audio_mlx.installed import model_name
+from lfm_daemon.paths import private, temporary_folder
 from lfm_daemon.wire import Frame, WireError, read_async
 
 __all__ = ["Child", "Model"]
@@ -49,8 +52,9 @@ class Model:
 class Child:
     """A worker process with one model."""
 
-    def __init__(self, process: asyncio.subprocess.Process, model: Model):
+    def __init__(self, process: asyncio.subprocess.Process, model: Model, folder: str):
         self.model = model
+        self._folder = folder
         self._process = process
         self._stderr = asyncio.create_task(self._listen())
 
@@ -64,16 +68,18 @@ class Child:
         # -P: nothing is imported from the folder that somebody happens to stand in. A session of
         # its own: ctrl-C at the supervisor's terminal is the supervisor's to act on.
         command = [sys.executable, "-P", "-W", "ignore", "-m", "lfm_daemon.worker"]
+        folder = tempfile.mkdtemp(dir=private(temporary_folder()))
         process = await asyncio.create_subprocess_exec(
             *command,
             str(model.folder),
             model.name,
+            folder,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             start_new_session=True,
         )
-        return cls(process, model)
+        return cls(process, model, folder)
 
     @property
     def pid(self) -> int:
@@ -105,7 +111,7 @@ class Child:
         """End it, whatever it does."""
         log.error("worker %d does not heed that a job is to end", self.pid)
         with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)
+            self._process.kill()
 
     async def end(self) -> None:
         """Its memory is the system's again when this returns."""
@@ -115,9 +121,13 @@ class Child:
             await asyncio.wait_for(self._process.wait(), PATIENCE_SECONDS)
         except TimeoutError:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGKILL)
+                self._process.kill()
             await self._process.wait()
+        # What it has started (a converter) and laid down must not outlive it.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
         await self._stderr
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     @property
     def fate(self) -> str:
@@ -130,6 +140,9 @@ class Child:
     async def _listen(self) -> None:
         """What it or its libraries print goes to the log; no words of anybody's are printed."""
         assert self._process.stderr
-        with contextlib.suppress(ValueError):  # a line without end
-            while line := await self._process.stderr.readline():
-                log.warning("worker %d: %s", self.pid, line.decode(errors="replace").strip()[:LINE])
+        while not self._process.stderr.at_eof():
+            with contextlib.suppress(ValueError):  # a line without end, which is passed over
+                line = await self._process.stderr.readline()
+                told = "".join(filter(str.isprintable, line.decode(errors="replace")))
+                if told:
+                    log.warning("worker %d: %s", self.pid, told[:LINE])

@@ -11,16 +11,21 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from lfm2audio_mlx import errors
-from lfm2audio_mlx.errors import AudioError, DaemonError, LfmError
+from lfm2audio_mlx.errors import AudioError, DaemonError, LfmError, named
 from lfm2audio_mlx.results import EndOfTurn, Exchange, Part, Progress, Sound, Span, Words
 from lfm_daemon.instance import connected
-from lfm_daemon.values import decode, exchange_as_json, parts_as_json, sample_bytes
+from lfm_daemon.values import (
+    answer_from_json,
+    decode,
+    exchange_as_json,
+    parts_as_json,
+    sample_bytes,
+)
 from lfm_daemon.wire import CONTENT_TYPE, Frame, WireError, read
 
 if TYPE_CHECKING:
@@ -33,8 +38,6 @@ __all__ = ["Conversation", "Daemon", "ask"]
 log = logging.getLogger("lfm2audio_mlx.daemon")
 
 PIECE = 1 << 18
-BATCH_BYTES = 1 << 20
-"""A recording as large as this lets interactive requests go first."""
 ANSWER_SECONDS = 30.0
 """For an answer that takes no computing."""
 CANCEL_SECONDS = 2.0
@@ -134,7 +137,6 @@ class Daemon:
             "model": str(self._folder),
             "options": {name: value for name, value in options.items() if value is not None},
             "sounds": [each.header for each in packed],
-            "batch": sum(each.size for each in packed) >= BATCH_BYTES,
         }
         with closing(Connection()) as connection:
             try:
@@ -176,7 +178,7 @@ class Conversation:
     @property
     def exchanges(self) -> tuple[Exchange, ...]:
         """All questions and answers, one that is still being given as far as it has come."""
-        return tuple(Exchange(said, _answer(answer)) for said, answer in self._said)
+        return tuple(Exchange(said, answer_from_json(answer)) for said, answer in self._said)
 
     def reply(self, *parts: Part, max_tokens: int = 1024) -> Generator[Words | Sound | EndOfTurn]:
         """Say something and stream the answer; see `lfm2audio_mlx.conversation.Chat`."""
@@ -191,8 +193,10 @@ class Conversation:
         becomes = secrets.token_hex(12)
         answer: list[Any] = []
         said = False
-        for known in (True, False):
-            events: Generator[Frame] = self._events(*self._asked(parts, max_tokens, becomes, known))
+        # Only a turn that comes to its end, or is ended, is one that can be gone on from.
+        state, self._state = self._state, None
+        for after in (state, None):
+            events: Generator[Frame] = self._events(*self._asked(parts, max_tokens, becomes, after))
             number, missing = 0, False
             try:
                 for frame in events:
@@ -217,14 +221,14 @@ class Conversation:
         self._state = becomes
 
     def _asked(
-        self, parts: tuple[Part, ...], max_tokens: int, becomes: str, known: bool
+        self, parts: tuple[Part, ...], max_tokens: int, becomes: str, after: str | None
     ) -> tuple[str, dict[str, Any], list[Any]]:
-        """A job: the question alone where the daemon `known` the rest, or all that was said."""
+        """A job: the question alone `after` what the daemon knows, or all that was said."""
         sounds: list[Any] = []
         options = {"parts": parts_as_json(parts, sounds), "becomes": becomes}
         options |= {"max_tokens": max_tokens, **self._settings}
-        if known and self._state:
-            options |= {"after": self._state, "answered": len(self._said[-1][1])}
+        if after:
+            options |= {"after": after, "answered": len(self._said[-1][1])}
         else:
             earlier = self.exchanges
             options["history"] = [exchange_as_json(each, sounds) for each in earlier]
@@ -274,20 +278,19 @@ class Packed:
             yield self._source
             return
         left = self.size
-        with self._source.open("rb") as file:
-            while left and (piece := file.read(min(PIECE, left))):
-                left -= len(piece)
-                yield piece
+        try:
+            with self._source.open("rb") as file:
+                while left and (piece := file.read(min(PIECE, left))):
+                    left -= len(piece)
+                    yield piece
+        except OSError as error:
+            raise AudioError(f"{self._source}: cannot be read: {error.strerror}") from error
         if left:
             raise AudioError(f"{self._source}: became shorter while it was read")
 
 
 def _mono(samples: np.ndarray) -> np.ndarray:
     return samples if samples.ndim == 1 else samples.mean(axis=1)
-
-
-def _answer(items: Iterable[Any]) -> tuple[int | tuple[int, ...], ...]:
-    return tuple(item if isinstance(item, int) else tuple(item) for item in items)
 
 
 def _checked(response: http.client.HTTPResponse) -> http.client.HTTPResponse:
@@ -298,13 +301,12 @@ def _checked(response: http.client.HTTPResponse) -> http.client.HTTPResponse:
     """
     if response.status < 400:
         return response
-    found = json.loads(response.read())
-    raise _error(found.get("kind", ""), found["error"]["message"])
-
-
-def _error(kind: str, message: str) -> LfmError:
-    known = getattr(errors, kind) if kind in errors.__all__ else DaemonError
-    return known(message)
+    try:
+        found = json.loads(response.read())
+        kind, message = found["kind"], found["error"]["message"]
+    except (ValueError, LookupError) as error:
+        raise DaemonError(f"the daemon answers with status {response.status}") from error
+    raise named(kind)(message)
 
 
 def _told(response: http.client.HTTPResponse) -> Iterator[Frame]:
@@ -317,7 +319,7 @@ def _told(response: http.client.HTTPResponse) -> Iterator[Frame]:
     while frame := read(response):
         match frame.header:
             case {"event": "error", "kind": kind, "message": message}:
-                raise _error(kind, message)
+                raise named(kind)(message)
             case {"event": "done"}:
                 return
             case {"event": "note", "message": message}:

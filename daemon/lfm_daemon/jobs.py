@@ -14,7 +14,7 @@ import numpy as np
 from lfm2audio_mlx.audio.files import AudioSource
 from lfm2audio_mlx.conversation import Chat
 from lfm2audio_mlx.engine import Engine
-from lfm2audio_mlx.errors import LfmError
+from lfm2audio_mlx.errors import LfmError, RequestError
 from lfm2audio_mlx.generation.sampling import GREEDY, Sampling
 from lfm2audio_mlx.results import Exchange
 from lfm_daemon.values import answer_from_json, encode, parts_from_json
@@ -22,8 +22,8 @@ from lfm_daemon.wire import Frame
 
 __all__ = ["Cancelled", "Jobs"]
 
-CONVERSATIONS = 16
-"""States of conversations that are kept, so that a next turn goes on from them."""
+CONVERSATION_BYTES = 256 << 20
+"""Of states of conversations that are kept, so that a next turn goes on from them."""
 
 
 class Cancelled(BaseException):
@@ -54,6 +54,7 @@ class Jobs:
 
     def __init__(self, engine: Engine):
         self._engine = engine
+        self._words = engine.config.lfm.vocab_size
         self._chats: OrderedDict[str, Chat] = OrderedDict()
         self._kinds: dict[str, Callable[..., Iterator[Frame]]] = {
             "spans": self._spans,
@@ -138,12 +139,18 @@ class Jobs:
 
     def _remember(self, name: str, chat: Chat) -> None:
         self._chats[name] = chat
-        while len(self._chats) > CONVERSATIONS:
+        while len(self._chats) > 1 and self._held() > CONVERSATION_BYTES:
             self._chats.popitem(last=False)
+
+    def _held(self) -> int:
+        return sum(chat.cursor.size for chat in self._chats.values())
 
     def _exchange(self, exchange: dict[str, Any], sounds: Sounds) -> Exchange:
         """An earlier exchange; of its answer maybe only the words are known."""
         said = tuple(parts_from_json(exchange["said"], sounds))
         if "text" in exchange:
             return Exchange(said, self._engine.tokenizer.encode(exchange["text"]))
-        return Exchange(said, answer_from_json(exchange["answer"]))
+        answer = answer_from_json(exchange["answer"])
+        if any(isinstance(item, int) and item >= self._words for item in answer):
+            raise RequestError("history: has a token that this model has not")
+        return Exchange(said, answer)

@@ -45,7 +45,10 @@ def ensure(command: Sequence[str], env: Mapping[str, str]) -> None:
     """
     found = health()
     if found and found["version"] != __version__:
-        stop()  # a new one was installed over it
+        # A new one was installed over it; or two are, and then neither cuts the other off.
+        if found["queue"]:
+            raise DaemonError(f"a daemon of version {found['version']} runs, and is busy")
+        stop()
         found = None
     if not found:
         start(command, env)

@@ -6,13 +6,38 @@ import sys
 import time
 from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
+from pathlib import Path
 
 from lfm_daemon.paths import log_path, private
 
-__all__ = ["log_to"]
+__all__ = ["log_to", "places"]
 
 LARGEST, KEPT = 2 << 20, 3
 """Bytes of a file, and how many older ones are kept."""
+
+
+def places(error: BaseException) -> str:
+    """What kind of error and where, but not its message, which may hold what somebody said."""
+    trace, found = error.__traceback__, list[str]()
+    while trace:
+        code = trace.tb_frame.f_code
+        found.append(f"{Path(code.co_filename).name}:{trace.tb_lineno} {code.co_name}")
+        trace = trace.tb_next
+    return f"{type(error).__name__} at {' > '.join(found)}"
+
+
+class Line(logging.Formatter):
+    """One line; of an exception that a library logs, neither the message nor its own words."""
+
+    converter = time.gmtime
+
+    def format(self, record: logging.LogRecord) -> str:
+        if record.exc_info and record.exc_info[1]:
+            told = f"{record.name}: {places(record.exc_info[1])}"
+            record = logging.makeLogRecord(
+                {**vars(record), "msg": told, "args": (), "exc_info": None, "exc_text": None}
+            )
+        return super().format(record)
 
 
 class PrivateFile(RotatingFileHandler):
@@ -34,19 +59,14 @@ def log_to(foreground: bool) -> None:
     private(log_path().parent)
     # A full disk keeps nobody from being served.
     logging.raiseExceptions = False
-    line = logging.Formatter(
-        "%(asctime)s.%(msecs)03dZ %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S"
-    )
-    line.converter = time.gmtime
+    line = Line("%(asctime)s.%(msecs)03dZ %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S")
     handlers: list[logging.Handler] = [
         PrivateFile(log_path(), maxBytes=LARGEST, backupCount=KEPT, encoding="utf-8", delay=True)
     ]
     if foreground:
         handlers.append(logging.StreamHandler(sys.stderr))
-    for name, level in (("lfm_daemon", logging.INFO), ("uvicorn.error", logging.WARNING)):
-        logger = logging.getLogger(name)
-        logger.handlers, logger.propagate = [], False
-        logger.setLevel(level)
-        for handler in handlers:
-            handler.setFormatter(line)
-            logger.addHandler(handler)
+    for handler in handlers:
+        handler.setFormatter(line)
+    # All of it, as asyncio too tells of exceptions.
+    logging.basicConfig(level=logging.WARNING, handlers=handlers, force=True)
+    logging.getLogger("lfm_daemon").setLevel(logging.INFO)

@@ -8,7 +8,15 @@ from pathlib import Path
 from lfm2audio_mlx.errors import DaemonError
 from lfm2audio_mlx.home import data_folder, log_folder
 
-__all__ = ["lock_path", "log_path", "private", "run_folder", "socket_path", "spool_folder"]
+__all__ = [
+    "lock_path",
+    "log_path",
+    "private",
+    "run_folder",
+    "socket_path",
+    "spool_folder",
+    "temporary_folder",
+]
 
 LONGEST_SOCKET = 100
 """Bytes; macOS takes 104 with the zero at the end (`sun_path` in sys/un.h), Linux 108."""
@@ -37,6 +45,11 @@ def lock_path() -> Path:
 def spool_folder() -> Path:
     """Recordings that were sent, until they are heard."""
     return run_folder() / "spool"
+
+
+def temporary_folder() -> Path:
+    """What the daemon's processes lay down for a moment."""
+    return run_folder() / "tmp"
 
 
 def log_path() -> Path:

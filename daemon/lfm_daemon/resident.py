@@ -1,7 +1,8 @@
 """The model in memory, if one is: who may use it, which it is, and when it leaves.
 
 Jobs are admitted here, go to the worker at once, which orders them, and come back as events. When
-a worker dies, the job that was computing is lost with it; the others are given to the next one.
+a worker dies, the job that was computing is lost with it, and so is speech that was half given; the
+others are given to the next one.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
-from lfm2audio_mlx import errors
+from lfm2audio_mlx.errors import named
 from lfm_daemon.child import Child, Model
 from lfm_daemon.faults import Fault, fault_of
 from lfm_daemon.metrics import Metrics
@@ -31,8 +32,9 @@ RETRY_SECONDS = 2
 AHEAD, BEHIND = 4 << 20, 1 << 20
 """Bytes that a job may be ahead of its client, and from which it goes on: 44 s and 11 s of
 speech."""
-HUNG_SECONDS = 5.0
-"""In which a worker must heed that a job is not wanted any more; then it is taken for hung."""
+HUNG_SECONDS = 10.0
+"""In which a worker must heed that the job at hand is not wanted any more, or is taken for hung;
+longer than any single step of MLX takes."""
 LOADED_SECONDS = 10.0
 """A model that was loaded stays for that long at least: whoever asked for it is about to use it."""
 INTERACTIVE_SECONDS, BATCH_SECONDS = 600.0, 24 * 3600.0
@@ -175,8 +177,7 @@ class Resident:
     def cancel(self, id: int) -> bool:
         """End a job; its last events still come. False, if there is none of that number."""
         if job := self._at_work.get(id):
-            assert self._child
-            self._child.send(Frame({"cancel": job.id}))
+            self._tell_to_end(id)
         for waiting in [job for job in self._waiting if job.id == id]:
             self._waiting.remove(waiting)
             waiting.inbox.put_nowait(Frame({"event": "cancelled"}))
@@ -240,10 +241,8 @@ class Resident:
         """It is over for its client; the worker may have to be told."""
         if job in self._waiting:
             self._waiting.remove(job)
-        if self._at_work.pop(job.id, None) and self._child:
-            self._child.send(Frame({"cancel": job.id}))
-            loop = asyncio.get_running_loop()
-            self._unwanted[job.id] = loop.call_later(HUNG_SECONDS, self._child.kill)
+        if self._at_work.pop(job.id, None):
+            self._tell_to_end(job.id)
         seconds = time.monotonic() - job.admitted
         log.info("job %d %s: %s after %.2f s", job.id, job.kind, outcome, seconds)
         if job.kind != "load":
@@ -318,6 +317,23 @@ class Resident:
             await child.end()
             if self._listening:
                 await self._listening
+
+    def _tell_to_end(self, id: int) -> None:
+        """The worker is to end a job, and soon."""
+        if self._child and id not in self._unwanted:
+            self._child.send(Frame({"cancel": id}))
+            self._watch(self._child, id)
+
+    def _watch(self, child: Child, id: int) -> None:
+        timer = asyncio.get_running_loop().call_later(HUNG_SECONDS, self._check, child, id)
+        self._unwanted[id] = timer
+
+    def _check(self, child: Child, id: int) -> None:
+        """A job that should have ended has not: because it hangs, or another has the turn."""
+        if self._computing == id:
+            child.kill()
+        else:
+            self._watch(child, id)
 
     def _forget_unwanted(self) -> None:
         for timer in self._unwanted.values():
@@ -419,5 +435,5 @@ class Resident:
 def _fault(frame: Frame) -> Fault:
     """What a worker says of a job, or of its model, that cannot be done."""
     if frame.header["event"] == "error":
-        return fault_of(getattr(errors, frame.header["kind"])(frame.header["message"]))
+        return fault_of(named(frame.header["kind"])(frame.header["message"]))
     return Fault(500, "internal_error", f"a fault of lfm itself: {frame.header['kind']}")

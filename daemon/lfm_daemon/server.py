@@ -15,7 +15,7 @@ import uvicorn
 
 from lfm2audio_mlx import __version__
 from lfm2audio_mlx.errors import DaemonError, RequestError
-from lfm_daemon.access import PrivateProtocol
+from lfm_daemon.access import HOSTS, PrivateProtocol
 from lfm_daemon.app import application
 from lfm_daemon.instance import BACKLOG, claimed
 from lfm_daemon.logs import log_to
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 10
 """For requests that are under way when the daemon is to end."""
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
+LOOPBACK = [host.strip("[]") for host in HOSTS]
 
 
 @dataclass(frozen=True)

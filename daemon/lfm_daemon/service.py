@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
-from starlette.requests import HTTPConnection, Request
+from starlette.requests import ClientDisconnect, HTTPConnection, Request
 
-from lfm2audio_mlx.errors import LfmError, ModelError
-from lfm2audio_mlx.installed import find_model, preferred
+from lfm2audio_mlx.errors import LfmError, ModelError, RequestError
+from lfm2audio_mlx.installed import NANO, find, find_model, preferred
 from lfm_daemon.child import Model
 from lfm_daemon.faults import Fault, fault_of
 from lfm_daemon.keepalive import seconds_of
@@ -46,14 +47,23 @@ class Service:
             Fault: there is no such model, or none at all.
         """
         try:
-            if not name or name.partition("-")[0] in FOREIGN:
-                name = self.model
-            folder = find_model(name) if name else preferred()
-            if folder is None:
-                raise ModelError("no model is installed: `lfm pull` gets one")
+            folder = self._folder(name)
         except LfmError as error:
             raise fault_of(error) from error
         return Model.at(folder)
+
+    def _folder(self, name: str | None) -> Path:
+        if name and (name == NANO or name.startswith("/")):
+            return find_model(name)
+        if name:
+            with contextlib.suppress(RequestError):
+                return find(name)
+            if name.partition("-")[0] not in FOREIGN:
+                raise ModelError(f"no model '{name[:100]}' is installed: `lfm list` shows what is")
+        folder = find_model(self.model) if self.model else preferred()
+        if folder is None:
+            raise ModelError("no model is installed: `lfm pull` gets one")
+        return folder
 
     def job(
         self,
@@ -87,7 +97,7 @@ class Service:
         return job
 
     @contextlib.asynccontextmanager
-    async def begun(self, job: Job) -> AsyncGenerator[AsyncIterator[Frame]]:
+    async def begun(self, request: Request, job: Job) -> AsyncGenerator[AsyncIterator[Frame]]:
         """A job's events, after the first has come: what cannot be done at all fails here, while
         there is still a status to say so with.
 
@@ -95,7 +105,7 @@ class Service:
             Fault: see `Resident.events`.
         """
         async with contextlib.aclosing(self.resident.events(job)) as events:
-            first = await anext(events, None)
+            first = await unless_gone(request, anext(events, None))
 
             async def all_of_them() -> AsyncIterator[Frame]:
                 if first:
@@ -125,21 +135,23 @@ async def body(request: Request, largest: int = LARGEST_JSON) -> bytes:
     return bytes(found)
 
 
-async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
+async def unless_gone(request: Request, work: Awaitable[T]) -> T:
     """The result of some work, which is given up when the client leaves.
 
     Raises:
-        CancelledError: it has left.
+        ClientDisconnect: it has left.
     """
     task = asyncio.ensure_future(work)
     gone = asyncio.ensure_future(_disconnected(request))
     try:
         await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        raise ClientDisconnect
     finally:
-        gone.cancel()
-        if not task.done():
-            task.cancel()
-    return await task
+        for each in (task, gone):
+            each.cancel()
+        await asyncio.wait({task, gone})
 
 
 async def _disconnected(request: Request) -> None:

@@ -6,16 +6,19 @@ import asyncio
 import os
 import secrets
 import shutil
+import tempfile
 from collections.abc import AsyncIterator, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from lfm_daemon.faults import Fault
-from lfm_daemon.paths import private, spool_folder
+from lfm_daemon.paths import private, spool_folder, temporary_folder
 
-__all__ = ["LARGEST_JSON", "LARGEST_SOUND", "Body", "Spool", "cleared", "spooled"]
+__all__ = ["BATCH_BYTES", "LARGEST_JSON", "LARGEST_SOUND", "Body", "Spool", "cleared", "spooled"]
 
+BATCH_BYTES = 1 << 20
+"""A recording as large as this, half a minute of wav, lets interactive requests go first."""
 LARGEST_JSON = 64 << 20
 """Bytes of a body that is taken into memory: half an hour of mp3 in base64."""
 LARGEST_SOUND = 4 << 30
@@ -116,10 +119,12 @@ def spooled() -> Generator[Spool]:
 
 
 def cleared() -> None:
-    """An empty folder for them, whatever an earlier daemon left.
+    """Empty folders for them and for what is temporary, whatever an earlier daemon left.
 
     Raises:
-        DaemonError: it cannot be made.
+        DaemonError: they cannot be made.
     """
-    for path in private(spool_folder()).iterdir():
-        path.unlink(missing_ok=True)
+    for folder in (spool_folder(), temporary_folder()):
+        shutil.rmtree(folder, ignore_errors=True)
+        private(folder)
+    tempfile.tempdir = str(temporary_folder())  # of forms, as they come

@@ -1,9 +1,9 @@
 """The disposable process that owns MLX: one model, one thread, one step of one job at a time.
 
-Run as `python -m lfm_daemon.worker FOLDER NAME`. Jobs come as frames on stdin, events go out on
-stdout; the end of stdin ends it. It may die at any time: whoever started it answers for what was
-under way. Between two events of a job, which are a word or a frame of speech apart, another may
-have its turn: interactive ones before batch ones, in order of arrival.
+Run as `python -m lfm_daemon.worker FOLDER NAME TEMPORARY-FOLDER`. Jobs come as frames on stdin,
+events go out on stdout; the end of stdin ends it. It may die at any time: whoever started it
+answers for what was under way. Between two events of a job, which are a word or a frame of speech
+apart, another may have its turn: interactive ones before batch ones, in order of arrival.
 """
 
 import logging
@@ -11,6 +11,7 @@ import os
 import queue
 import signal
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Generator
@@ -25,6 +26,7 @@ import mlx.core as mx
 from lfm2audio_mlx.engine import Engine
 from lfm2audio_mlx.errors import LfmError
 from lfm_daemon.jobs import Cancelled, Jobs
+from lfm_daemon.logs import places
 from lfm_daemon.wire import Frame, WireError, read
 
 __all__ = ["main"]
@@ -146,7 +148,7 @@ class Worker:
         except LfmError as error:
             self._end(task, _error(error))
         except Exception as error:  # noqa: BLE001 - one job's fault is not the next one's
-            log.error("job %d: %s", task.id, _places(error))
+            log.error("job %d: %s", task.id, places(error))
             self._end(task, {"event": "fault", "kind": type(error).__name__})
         else:
             task.begun = True
@@ -185,11 +187,13 @@ def main() -> None:
     """Load the model, tell of it, and work."""
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
     logging.getLogger("lfm2audio_mlx").propagate = False
-    sys.excepthook = lambda kind, error, trace: log.critical("%s", _places(error))
+    sys.excepthook = lambda kind, error, trace: log.critical("%s", places(error))
     # What libraries print must not end up between the events.
     events = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     inbox = Inbox(sys.stdin.buffer)
+    # Of ours alone: MLX keeps what it compiles in the system's.
+    tempfile.tempdir = sys.argv[3]
     begun = time.monotonic()
     mx.set_cache_limit(CACHE_LIMIT)
     try:
@@ -213,16 +217,6 @@ def main() -> None:
 
 def _error(error: LfmError) -> dict[str, object]:
     return {"event": "error", "kind": type(error).__name__, "message": str(error)}
-
-
-def _places(error: BaseException) -> str:
-    """What kind of error and where, but not its message, which may hold what somebody said."""
-    trace, places = error.__traceback__, list[str]()
-    while trace:
-        code = trace.tb_frame.f_code
-        places.append(f"{Path(code.co_filename).name}:{trace.tb_lineno} {code.co_name}")
-        trace = trace.tb_next
-    return f"{type(error).__name__} at {' > '.join(places)}"
 
 
 if __name__ == "__main__":

@@ -120,6 +120,11 @@ class Cursor:
         """How long the conversation is, pending parts included."""
         return (self.state.offset if self.state else 0) + length(self.pending)
 
+    @property
+    def size(self) -> int:
+        """Bytes of the state."""
+        return sum(array.nbytes for array in self.state.arrays) if self.state else 0
+
     def copy(self) -> "Cursor":
         """A snapshot that goes its own way, at no cost."""
         return Cursor(self.context, self.state, list(self.pending))

@@ -98,7 +98,10 @@ async def until(condition: Callable[[], object], seconds: float = 20) -> None:
 
 
 def begin(found: Resident, *jobs: Job, log: list[Job] | None = None) -> list[asyncio.Task[Any]]:
-    return [asyncio.create_task(done(found, job, log)) for job in jobs]
+    tasks = [asyncio.create_task(done(found, job, log)) for job in jobs]
+    for task in tasks:  # what a failing test does not ask for is of no interest
+        task.add_done_callback(lambda task: task.cancelled() or task.exception())
+    return tasks
 
 
 def sound(frames: list[Frame]) -> bytes:
@@ -134,7 +137,8 @@ def test_the_first_calls_load_one_model():
             )
             tasks = begin(found, say(), say("Good morning"), Job("load", NANO))
             await until(lambda: found.state == "loading")
-            assert found.queue == 3 and found.model == NANO
+            await until(lambda: found.model == NANO)
+            assert found.queue == 3
             await until(lambda: found.state == "busy")
             first, second, load = await asyncio.gather(*tasks)
             assert sound(first) and sound(second) and load[0].header["sample_rate"] == 24_000
@@ -216,7 +220,7 @@ def test_a_model_that_was_loaded_waits_for_its_first_job():
             await asyncio.sleep(0.1)
             assert found.state == "ready" and 9 < found.status()["until"] <= 10
             await found.load(Job("load", NANO, keep_alive=0.0))
-            await until(lambda: found.state == "absent")
+            await until(lambda: found.state == "absent", 3)
 
     run(test())
 
@@ -256,6 +260,42 @@ def test_another_model_waits_for_the_jobs_that_run(other: Model):
     run(test())
 
 
+def test_a_long_transcription_makes_way_for_another_model(
+    other: Model, long: Path, in_long: list[Any], monkeypatch: pytest.MonkeyPatch
+):
+    """And goes on when that one has not been used for a moment."""
+    monkeypatch.setattr(module, "LOADED_SECONDS", 2.0)
+
+    async def test() -> None:
+        async with resident() as found:
+            log: list[Job] = []
+            batch, quick = spans(long, batch=True), [say(model=other), say(model=other)]
+            (task,) = begin(found, batch, log=log)
+            await until(lambda: batch.options.get("after"))
+            await done(found, quick[0], log)
+            await asyncio.sleep(0.1)
+            await done(found, quick[1], log)
+            assert heard(await task) == in_long
+            assert log == [*quick, batch] and loads(found) == 3
+
+    run(test())
+
+
+def test_long_transcriptions_do_not_make_way_for_each_other(other: Model, long: Path):
+    async def test() -> None:
+        async with resident() as found:
+            log: list[Job] = []
+            jobs = [spans(long, batch=True), spans(long, batch=True)]
+            jobs[1].model = other
+            tasks = begin(found, jobs[0], log=log)
+            await until(lambda: jobs[0].options.get("after"))
+            tasks += begin(found, jobs[1], log=log)
+            await asyncio.gather(*tasks)
+            assert log == jobs and loads(found) == 2
+
+    run(test())
+
+
 # Jobs
 
 
@@ -275,7 +315,12 @@ def test_interactive_jobs_overtake_a_batch_job(long: Path, in_long: list[Any]):
 
 
 @pytest.mark.parametrize("way", ["leave", "cancel"])
-def test_a_job_that_nobody_wants_any_more_ends(long: Path, way: str):
+def test_a_job_that_nobody_wants_any_more_ends(
+    long: Path, way: str, monkeypatch: pytest.MonkeyPatch
+):
+    """And nothing else does."""
+    monkeypatch.setattr(module, "HUNG_SECONDS", 1.0)
+
     async def test() -> None:
         async with resident() as found:
             for job in (say(TEXT * 5), spans(long)):
@@ -289,11 +334,14 @@ def test_a_job_that_nobody_wants_any_more_ends(long: Path, way: str):
                 assert sound(await done(found, say()))
                 assert time.monotonic() - begun < 1.5
                 assert found.queue == 0 and not found.cancel(job.id)
+            await asyncio.sleep(1.0)
+            assert found.state == "ready" and loads(found) == 1
 
     run(test())
 
 
-def test_jobs_that_wait_can_be_cancelled(other: Model):
+@pytest.mark.parametrize("way", ["leave", "cancel"])
+def test_jobs_that_wait_are_given_up(other: Model, way: str):
     """At the worker, and for another model."""
 
     async def test() -> None:
@@ -301,13 +349,14 @@ def test_jobs_that_wait_can_be_cancelled(other: Model):
             jobs = [say(TEXT), say(), say(model=other)]
             tasks = begin(found, *jobs)
             await until(lambda: found.state == "busy")
-            assert found.cancel(jobs[1].id) and found.cancel(jobs[2].id)
+            for job, task in zip(jobs[1:], tasks[1:], strict=True):
+                assert found.cancel(job.id) if way == "cancel" else task.cancel()
             assert not found.cancel(0)
-            frames = await asyncio.gather(*tasks)
-            assert [each[-1].header["event"] for each in frames] == [
-                *("sound", "cancelled", "cancelled")
-            ]
-            assert loads(found) == 1 and found.queue == 0
+            done, *rest = await asyncio.gather(*tasks, return_exceptions=True)
+            assert sound(done)
+            if way == "cancel":
+                assert [frames[-1].header["event"] for frames in rest] == ["cancelled"] * 2
+            assert (loads(found), found.queue, found.state) == (1, 0, "ready")
 
     run(test())
 
@@ -534,6 +583,7 @@ def test_a_transcription_that_was_overtaken_goes_on_with_the_next_worker(
                 await anext(events)
                 kill(found, signal.SIGKILL)
                 assert (await fault(_rest(events))).code == "worker_died"
+            await until(lambda: found.state == "busy", 5)
             assert heard(await task) == in_long
 
     run(test())
@@ -554,6 +604,25 @@ def test_what_has_been_heard_does_not_become_less(tmp_path: Path):
             frames = await task
             progress = [f.header["done"] for f in frames if f.header["event"] == "progress"]
             assert progress == sorted(progress)
+
+    run(test())
+
+
+PREFILL = {"parts": [{"text": "word " * 500}], "history": [], "becomes": "a"}
+"""Some 2 s before its first event."""
+
+
+@pytest.mark.parametrize("kind", ["chat", "spans"])
+def test_a_job_that_was_computing_is_lost_wherever_it_was(long: Path, kind: str):
+    """Before its first event, or though it could have gone on: it may be what kills workers."""
+
+    async def test() -> None:
+        async with resident() as found:
+            job = spans(long) if kind == "spans" else Job("chat", NANO, PREFILL)
+            (task,) = begin(found, job)
+            await until(lambda: job.options.get("after") if kind == "spans" else job.started)
+            kill(found, signal.SIGKILL)
+            assert (await fault(task)).code == "worker_died" and found.queue == 0
 
     run(test())
 
@@ -659,8 +728,9 @@ def test_a_worker_that_does_not_end_is_ended():
     run(test())
 
 
-def test_a_worker_that_hangs_over_a_job_is_ended_with_it():
+def test_a_worker_that_hangs_over_a_job_is_ended_with_it(monkeypatch: pytest.MonkeyPatch):
     """A job whose time is over gives up the worker too, if that does not heed it."""
+    monkeypatch.setattr(module, "HUNG_SECONDS", 0.5)
 
     async def test() -> None:
         async with resident() as found:
@@ -668,5 +738,23 @@ def test_a_worker_that_hangs_over_a_job_is_ended_with_it():
             psutil.Process(found.status()["pid"]).suspend()
             assert (await fault(done(found, say(budget=0.2)))).status == 504
             assert sound(await done(found, say(budget=10.0)))
+
+    run(test())
+
+
+def test_a_job_that_takes_long_is_not_ended_when_another_is_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """The worker heeds that only between two steps, and a prefill is one."""
+    monkeypatch.setattr(module, "HUNG_SECONDS", 0.5)
+
+    async def test() -> None:
+        async with resident() as found:
+            await found.load(Job("load", NANO))
+            long, quick = begin(found, Job("chat", NANO, PREFILL), say())
+            await asyncio.sleep(0.2)
+            quick.cancel()
+            assert (await long)[-1].header["event"] == "end"
+            assert measured(found, "lfm_worker_restarts_total") == 0
 
     run(test())

@@ -1,7 +1,9 @@
 """`/v1/audio/transcriptions` as OpenAI's clients use it: the engine's words, in every form."""
 
+import asyncio
 import json
 import subprocess
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,11 @@ from openai import OpenAI
 from served import RECORDINGS, Served
 
 from lfm2audio_mlx.engine import Engine
-from lfm2audio_mlx.results import Transcript
+from lfm2audio_mlx.results import Span, Transcript
 from lfm2audio_mlx.text.subtitles import render
+from lfm_daemon.routes.transcriptions import _events
+from lfm_daemon.values import encode
+from lfm_daemon.wire import Frame
 
 client, daemon, engine = served.client, served.daemon, served.engine
 no_worker_stays = served.no_worker_stays
@@ -124,6 +129,19 @@ def test_a_long_recording_keeps_nobody_waiting(client: OpenAI, daemon: Served, l
         assert client.audio.transcriptions.create(model="nano", file=ONE).text
         assert daemon.health()["queue"] == 1
     daemon.until("ready")
+
+
+def test_a_span_without_words_is_no_delta():
+    async def frames() -> AsyncIterator[Frame]:
+        for number, words in enumerate(("", "a", "", "b")):
+            yield encode(Span(number, number + 1, words))
+
+    async def told() -> list[Any]:
+        found = [event async for event in _events(frames(), progress=False)]
+        return [json.loads(event.removeprefix(b"data: ")) for event in found]
+
+    *deltas, done = asyncio.run(told())
+    assert [each["delta"] for each in deltas] == ["a", " b"] and done["text"] == "a b"
 
 
 def test_silence(daemon: Served, tmp_path: Path):
@@ -243,6 +261,7 @@ def test_what_is_no_form_is_refused(
 ):
     reply = daemon.curl(TRANSCRIPTIONS, *arguments)
     assert reply.status == status and message in reply.error["message"]
+    assert reply.error["code"] == "invalid_request"
     assert not daemon.spooled
 
 

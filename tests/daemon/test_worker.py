@@ -6,6 +6,7 @@ import queue
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -55,7 +56,7 @@ class Fed:
 
     def __init__(self, folder: Path = EMBEDDED):
         self.process = subprocess.Popen(
-            (*COMMAND, folder, "nano"),
+            (*COMMAND, folder, "nano", tempfile.gettempdir()),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -234,7 +235,16 @@ time.sleep(60)
 
 
 def test_the_death_of_its_supervisor_is_its_end():
-    command = (sys.executable, "-c", SUPERVISOR, TEXT * 9, *COMMAND, EMBEDDED, "nano")
+    command = (
+        sys.executable,
+        "-c",
+        SUPERVISOR,
+        TEXT * 9,
+        *COMMAND,
+        EMBEDDED,
+        "nano",
+        tempfile.gettempdir(),
+    )
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as supervisor:
         assert supervisor.stdout
         worker = psutil.Process(int(supervisor.stdout.readline()))

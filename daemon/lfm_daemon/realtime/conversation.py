@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from lfm2audio_mlx.tokens import END_OF_AUDIO
 from lfm_daemon.faults import Fault
 
 __all__ = [
@@ -23,8 +24,6 @@ __all__ = [
 
 FRAME_MS = 80
 """Of speech in a frame of codes: both codecs have 12.5 in a second."""
-END_OF_AUDIO = 2048
-"""The code of a frame that ends speech, and is none (`lfm2audio_mlx.tokens`)."""
 ITEMS, CHARACTERS, SECONDS = 2_000, 1_000_000, 3_600.0
 """Of a session; the model's context holds less than any of these."""
 

@@ -8,7 +8,7 @@ import json
 import secrets
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -83,7 +83,7 @@ async def completions(request: Request) -> Response:
         turn = _turn(request, service, wanted, spool)
         if not wanted.stream:
             return JSONResponse(await unless_gone(request, _whole(service, turn)))
-        frames = await stack.enter_async_context(service.begun(turn.job))
+        frames = await stack.enter_async_context(service.begun(request, turn.job))
         items = _items(service, turn, frames)
         return HeldStream(
             stack.pop_all(), events_of(_chunks(turn, items), "[DONE]"), "text/event-stream"
@@ -224,7 +224,7 @@ async def _items(
 async def _whole(service: Service, turn: Turn) -> dict[str, Any]:
     encoder: Encoder | None = None
     sound = bytearray()
-    async with service.begun(turn.job) as frames:
+    async with aclosing(service.resident.events(turn.job)) as frames:
         async for item in _items(service, turn, frames):
             if isinstance(item, Sound):
                 encoder = encoder or Encoder(turn.form, item.sample_rate)

@@ -89,7 +89,7 @@ async def ps(request: Request) -> Response:
     found = service_of(request).resident.status()
     if not found:
         return JSONResponse({"models": []})
-    size = folder_size(service_of(request).model_of(found.pop("folder")).folder)
+    size = folder_size(Path(found.pop("folder")))
     return JSONResponse({"models": [{**found, "size": size}]})
 
 

@@ -52,7 +52,7 @@ async def speech(request: Request) -> Response:
         keep_alive=wanted.keep_alive,
     )
     async with AsyncExitStack() as stack:
-        frames = await stack.enter_async_context(service.begun(job))
+        frames = await stack.enter_async_context(service.begun(request, job))
         pieces = encoded(frames, wanted.response_format)
         if wanted.stream_format == "sse":
             content, kind = events_of(_events(pieces), None), "text/event-stream"

@@ -20,14 +20,12 @@ from lfm_daemon.resident import Job
 from lfm_daemon.schemas import TranscriptionRequest
 from lfm_daemon.service import Service, service_of, unless_gone
 from lfm_daemon.streams import HeldStream, as_event, events_of
-from lfm_daemon.uploads import Spool, spooled
+from lfm_daemon.uploads import BATCH_BYTES, Spool, spooled
 from lfm_daemon.values import decode
 from lfm_daemon.wire import Frame
 
 __all__ = ["ROUTES"]
 
-BATCH_BYTES = 1 << 20
-"""A recording as large as this, half a minute of wav, lets interactive requests go first."""
 LISTS = ("include", "timestamp_granularities")
 STREAMED = ("json", "text")
 """Formats of which a stream can be; its events are the same."""
@@ -54,7 +52,7 @@ async def transcriptions(request: Request) -> Response:
         )
         if not wanted.stream:
             return await unless_gone(request, _whole(service, job, wanted.response_format))
-        frames = await stack.enter_async_context(service.begun(job))
+        frames = await stack.enter_async_context(service.begun(request, job))
         events = events_of(_events(frames, wanted.progress), None)
         return HeldStream(stack.pop_all(), events, "text/event-stream")
     raise AssertionError
@@ -86,8 +84,7 @@ async def _form(request: Request, spool: Spool) -> tuple[TranscriptionRequest, d
 
 
 async def _whole(service: Service, job: Job, form: str) -> Response:
-    async with service.begun(job) as frames:
-        heard = [decode(frame) async for frame in frames]
+    heard = [decode(frame) async for frame in service.resident.events(job)]
     transcript = Transcript.of(item for item in heard if isinstance(item, Span | Progress))
     if form in TEXTS:
         return PlainTextResponse(render(transcript, TEXTS[form]))
