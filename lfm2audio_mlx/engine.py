@@ -256,10 +256,10 @@ class Engine:
 
         `sequential` mode answers in words, or speaks once asked to.
         """
-        first = _key(seed)
+        _key(seed)  # refuses one that is none
 
         def answer(cursor: Cursor, number: int, max_tokens: int) -> Generator[Event, None, None]:
-            key = first  # each answer draws from one of its own
+            key = _key(seed)  # each answer draws from one of its own
             for _ in range(number):
                 key, _ = mx.random.split(key)
             _, now = mx.random.split(key)

@@ -55,6 +55,7 @@ def application(service: Service, token: str | None = None) -> Starlette:
         },
         lifespan=lifespan,
     )
+    app.router.redirect_slashes = False  # there is one path to each thing
     app.state.service = service
     return app
 
@@ -67,7 +68,8 @@ async def _fault(request: Request, fault: Exception) -> Response:
 async def _http_fault(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     code = HTTPStatus(error.status_code).name.lower()
-    fault = Fault(error.status_code, code, f"{request.method} {request.url.path}: {error.detail}")
+    what = f"{request.method} {request.scope['path']}: {error.detail}"
+    fault = Fault(error.status_code, code, what)
     return JSONResponse(as_json(fault), fault.status, error.headers)
 
 
@@ -77,6 +79,6 @@ async def _gone(request: Request, error: Exception) -> Response:
 
 async def _own_fault(request: Request, error: Exception) -> Response:
     # Its message may hold what somebody said.
-    log.error("%s in %s", type(error).__name__, request.url.path)
+    log.error("%s in %s", type(error).__name__, request.scope["path"])
     fault = Fault(500, "internal_error", f"a fault of lfm itself: {type(error).__name__}")
     return JSONResponse(as_json(fault), fault.status)

@@ -37,10 +37,10 @@ def claimed() -> Generator[socket.socket]:
             raise DaemonError("a daemon runs already; `lfm daemon status` tells of it") from None
         lock.truncate()
         print(os.getpid(), file=lock, flush=True)
-        path.unlink(missing_ok=True)
         with socket.socket(socket.AF_UNIX) as listener:
             before = os.umask(0o177)  # the socket is 0600 from its first moment on
             try:
+                path.unlink(missing_ok=True)
                 listener.bind(str(path))
             except OSError as error:
                 raise DaemonError(f"{path}: cannot be bound: {error.strerror}") from error

@@ -12,6 +12,11 @@ from lfm_daemon.paths import log_path, private
 
 __all__ = ["log_to", "places"]
 
+LOGGERS = {
+    "lfm_daemon": logging.INFO,
+    "uvicorn.error": logging.WARNING,
+    "asyncio": logging.WARNING,
+}
 LARGEST, KEPT = 2 << 20, 3
 """Bytes of a file, and how many older ones are kept."""
 
@@ -67,6 +72,10 @@ def log_to(foreground: bool) -> None:
         handlers.append(logging.StreamHandler(sys.stderr))
     for handler in handlers:
         handler.setFormatter(line)
-    # All of it, as asyncio too tells of exceptions.
-    logging.basicConfig(level=logging.WARNING, handlers=handlers, force=True)
-    logging.getLogger("lfm_daemon").setLevel(logging.INFO)
+    logging.basicConfig(
+        handlers=[logging.NullHandler()], force=True
+    )  # nobody knows what others say
+    for name, level in LOGGERS.items():
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = list(handlers), False
+        logger.setLevel(level)

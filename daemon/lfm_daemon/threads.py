@@ -58,10 +58,16 @@ class Threads:
     def state(self, thread: Thread) -> tuple[str | None, int | None]:
         """The name of the state in which the model was after the last answer, and that answer's
         length; none, if it is not known."""
-        return self._states.get(thread.digest(thread.earlier), (None, None))
+        digest = thread.digest(thread.earlier)
+        if digest not in self._states:
+            return None, None
+        self._states.move_to_end(digest)
+        return self._states[digest]
 
     def answer(self, audio: str) -> list[Any] | None:
         """The tokens and codes of an answer that was spoken."""
+        if audio in self._answers:
+            self._answers.move_to_end(audio)
         return self._answers.get(audio)
 
     def remember(

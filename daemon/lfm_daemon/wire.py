@@ -5,6 +5,7 @@ header as UTF-8 JSON, and the bytes: the samples of a sound.
 """
 
 import json
+import math
 import struct
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -103,7 +104,7 @@ def _frame(header: bytes, blob: bytes, lengths: tuple[int, int]) -> Frame:
     if (len(header), len(blob)) != lengths:
         raise WireError("the stream ends within a frame")
     try:
-        value = json.loads(header, parse_constant=_refuse)
+        value = json.loads(header.decode(), parse_constant=_finite, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise WireError("a frame's header is no JSON") from error
     if not isinstance(value, dict):
@@ -111,5 +112,7 @@ def _frame(header: bytes, blob: bytes, lengths: tuple[int, int]) -> Frame:
     return Frame(cast(dict[str, Any], value), blob)
 
 
-def _refuse(name: str) -> None:
-    raise ValueError(f"{name} is no number")
+def _finite(number: str) -> float:
+    if not math.isfinite(float(number)):
+        raise ValueError(f"{number} is no number")
+    return float(number)

@@ -257,7 +257,6 @@ def test_branches_do_not_know_each_other(client: OpenAI, engine: Engine):
     assert found == [*expected, expected[0]]
 
 
-@pytest.mark.xfail(strict=True, reason="the worker's fork goes on with the first answer's key")
 def test_without_a_seed_an_answer_that_is_asked_for_again_is_another(client: OpenAI):
     message = spoken(client, [user(ALARM)], seed=None, max_tokens=12)
     messages = [user(ALARM), BACK["by its name"](message), user(FAN)]

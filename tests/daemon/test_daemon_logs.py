@@ -80,18 +80,26 @@ for _ in range(3):
     assert logged(full) == ""
 
 
-def test_other_libraries_are_not_in_it():
-    logged("logging.getLogger('httpx').error('noise')\nlogging.getLogger('uvicorn.error').info('')")
+def test_of_other_libraries_only_what_is_amiss_is_in_it():
+    logged("logging.getLogger('uvicorn.error').info('chatter')")
     assert files() == []
+    logged("logging.getLogger('asyncio').error('amiss')")
+    assert log_path().read_text().endswith(" ERROR amiss\n")
 
 
-def test_a_fault_of_our_own_is_logged_without_its_message():
-    """Which may hold what somebody said. uvicorn logs what an application raises in this way."""
-    logged(f"""
+@pytest.mark.parametrize("where", ["background", "foreground"])
+def test_an_exception_is_logged_without_its_message(where: str):
+    """Which may hold what somebody said. uvicorn and asyncio log what was raised in these ways."""
+    errors = logged(
+        f"""
 try:
     {{}}["{WORD}"]
 except KeyError as error:
     logging.getLogger("uvicorn.error").error("Exception in ASGI application\\n", exc_info=error)
-""")
-    assert "Exception in ASGI application" in log_path().read_text()
-    assert WORD not in log_path().read_text()
+    log.exception("%r", error)
+""",
+        where,
+    )
+    lines = log_path().read_text().splitlines()
+    assert len(lines) == 2 and all("KeyError at " in line for line in lines)
+    assert WORD not in log_path().read_text() + errors

@@ -352,8 +352,9 @@ def test_jobs_that_wait_are_given_up(other: Model, way: str):
             for job, task in zip(jobs[1:], tasks[1:], strict=True):
                 assert found.cancel(job.id) if way == "cancel" else task.cancel()
             assert not found.cancel(0)
-            done, *rest = await asyncio.gather(*tasks, return_exceptions=True)
-            assert sound(done)
+            results: list[Any] = await asyncio.gather(*tasks, return_exceptions=True)
+            first, *rest = results
+            assert sound(first)
             if way == "cancel":
                 assert [frames[-1].header["event"] for frames in rest] == ["cancelled"] * 2
             assert (loads(found), found.queue, found.state) == (1, 0, "ready")
@@ -728,15 +729,19 @@ def test_a_worker_that_does_not_end_is_ended():
     run(test())
 
 
-def test_a_worker_that_hangs_over_a_job_is_ended_with_it(monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("idle", [False, True])
+def test_a_worker_that_hangs_is_ended_with_its_job(idle: bool, monkeypatch: pytest.MonkeyPatch):
     """A job whose time is over gives up the worker too, if that does not heed it."""
     monkeypatch.setattr(module, "HUNG_SECONDS", 0.5)
 
     async def test() -> None:
         async with resident() as found:
             await done(found, say())
+            job = say(TEXT, budget=0.3)
+            (task,) = begin(found, job)
+            await until(lambda: idle or job.begun)
             psutil.Process(found.status()["pid"]).suspend()
-            assert (await fault(done(found, say(budget=0.2)))).status == 504
+            assert (await fault(task)).code == "deadline_exceeded"
             assert sound(await done(found, say(budget=10.0)))
 
     run(test())

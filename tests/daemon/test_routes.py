@@ -15,9 +15,6 @@ from served import RECORDINGS, Served, part
 client, daemon = served.client, served.daemon
 no_worker_stays = served.no_worker_stays
 
-redirects = pytest.mark.xfail(strict=True, reason="Starlette redirects what ends with a slash")
-tells_path = pytest.mark.xfail(strict=True, reason="without a good Host a URL is the socket's path")
-writes_trace = pytest.mark.xfail(strict=True, reason="uvicorn logs exceptions, messages and all")
 
 ALARM = RECORDINGS / "seen_00.wav"
 CHAT, SPEECH = "/v1/chat/completions", "/v1/audio/speech"
@@ -36,7 +33,7 @@ SECRET = (SPEECH, "-d", '{"input": "a secret"}')
         (["/v1/nowhere", "-d", "a secret"], 404, "not_found"),
         (["/"], 404, "not_found"),
         (["/v1/chat"], 404, "not_found"),
-        pytest.param([f"{CHAT}/"], 404, "not_found", marks=redirects),
+        ([f"{CHAT}/"], 404, "not_found"),
         ([CHAT], 405, "method_not_allowed"),
         (["/health", "-d", "a secret"], 405, "method_not_allowed"),
         (["/v1/models", "-X", "DELETE"], 405, "method_not_allowed"),
@@ -102,7 +99,6 @@ def test_too_much_is_refused(daemon: Served):
         assert connection.recv(100).startswith(b"HTTP/1.1 413 ")
 
 
-@tells_path
 @pytest.mark.parametrize("host", ["", "[", "a/b?c"])
 def test_a_strange_host_learns_no_path(host: str, daemon: Served):
     reply = daemon.curl("/nowhere", "-H", f"Host: {host}" if host else "Host;")
@@ -198,13 +194,11 @@ def test_a_client_that_leaves_is_no_fault(daemon: Served):
     leaves_no_trace(daemon, SPEECH, {"input": "Two minutes.\n\n" * 9})
 
 
-@writes_trace
 def test_a_client_that_leaves_before_the_answer_is_no_fault(daemon: Served):
     question = {"role": "user", "content": [part(ALARM)]}
     leaves_no_trace(daemon, CHAT, {"messages": [question], "modalities": ["audio"]})
 
 
-@writes_trace
 def test_a_fault_of_our_own_writes_no_word_either(daemon: Served):
     """Such as a model's name that is too long for a file's."""
     daemon.post(SPEECH, {"input": "a", "model": WORD * 30})
