@@ -81,7 +81,7 @@ class Resident:
         self._waiting: list[Job] = []
         self._at_work: dict[int, Job] = {}
         self._computing: int | None = None
-        """The job that had the last turn."""
+        """The job that has the turn."""
         self._child: Child | None = None
         self._ready: dict[str, Any] | None = None
         self._turning: asyncio.Task[None] | None = None
@@ -261,7 +261,7 @@ class Resident:
                 self._hand_over(job)
             elif self._at_work and not self._suspended(for_=job):
                 return  # another model's; this one's turn comes
-            elif job.batch and (left := self._held - time.monotonic()) > 0:
+            elif self._child and job.batch and (left := self._held - time.monotonic()) > 0:
                 self._idle = asyncio.get_running_loop().call_later(left, self._advance)
                 return
             else:
@@ -330,7 +330,7 @@ class Resident:
 
     def _check(self, child: Child, id: int) -> None:
         """A job that should have ended has not: because it hangs, or another has the turn."""
-        if self._computing == id:
+        if self._computing in (id, None):
             child.kill()
         else:
             self._watch(child, id)
@@ -379,6 +379,8 @@ class Resident:
         if event == "turn":
             self._computing = frame.header["id"]
         if event in ("done", "cancelled", "error", "fault"):
+            if self._computing == frame.header["id"]:
+                self._computing = None
             self._at_work.pop(frame.header["id"], None)
             if timer := self._unwanted.pop(frame.header["id"], None):
                 timer.cancel()

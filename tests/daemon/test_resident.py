@@ -308,7 +308,7 @@ def test_interactive_jobs_overtake_a_batch_job(long: Path, in_long: list[Any]):
             await until(lambda: batch.options.get("after"))
             begun = time.monotonic()
             await done(found, quick, log)
-            assert time.monotonic() - begun < 1.5
+            assert time.monotonic() - begun < 3
             assert heard(await slow) == in_long and log == [quick, batch]
 
     run(test())
@@ -323,7 +323,7 @@ def test_a_job_that_nobody_wants_any_more_ends(
 
     async def test() -> None:
         async with resident() as found:
-            for job in (say(TEXT * 5), spans(long)):
+            for job in (say(TEXT * 10), spans(long)):
                 async with aclosing(found.events(job)) as events:
                     await anext(events)
                     if way == "cancel":
@@ -332,7 +332,7 @@ def test_a_job_that_nobody_wants_any_more_ends(
                         assert last.header["event"] == "cancelled"
                 begun = time.monotonic()
                 assert sound(await done(found, say()))
-                assert time.monotonic() - begun < 1.5
+                assert time.monotonic() - begun < 3
                 assert found.queue == 0 and not found.cancel(job.id)
             await asyncio.sleep(1.0)
             assert found.state == "ready" and loads(found) == 1
@@ -433,9 +433,9 @@ def test_a_job_has_its_time(waits: bool):
             await found.load(Job("load", NANO))
             others = begin(found, say(TEXT)) if waits else []
             begun = time.monotonic()
-            failed = await fault(done(found, say(TEXT * 5, budget=0.4)))
+            failed = await fault(done(found, say(TEXT * 10, budget=0.4)))
             assert (failed.status, failed.code) == (504, "deadline_exceeded")
-            assert 0.3 < time.monotonic() - begun < 0.8
+            assert 0.3 < time.monotonic() - begun < 2
             assert all(map(sound, await asyncio.gather(*others, done(found, say()))))
 
     run(test())
@@ -694,7 +694,7 @@ def test_jobs_that_take_too_long_are_given_up_at_the_end(patience: float, other:
         await until(lambda: found.state == "busy")
         begun = time.monotonic()
         await found.close(patience)
-        assert patience <= time.monotonic() - begun < patience + 1
+        assert patience <= time.monotonic() - begun < patience + 2
         assert workers() == []
         for task in tasks:
             failed = await fault(task)
