@@ -243,6 +243,8 @@ class Resident:
             self._waiting.remove(job)
         if self._at_work.pop(job.id, None):
             self._tell_to_end(job.id)
+        if not job.batch:
+            self._held = time.monotonic() + LOADED_SECONDS
         seconds = time.monotonic() - job.admitted
         log.info("job %d %s: %s after %.2f s", job.id, job.kind, outcome, seconds)
         if job.kind != "load":
@@ -315,8 +317,8 @@ class Resident:
         if child:
             log.info("unloading %s", child.model.name)
             await child.end()
-            if self._listening:
-                await self._listening
+        if self._listening:  # also to one that ends by itself, having refused its model
+            await self._listening
 
     def _tell_to_end(self, id: int) -> None:
         """The worker is to end a job, and soon."""
