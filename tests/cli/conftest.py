@@ -26,15 +26,20 @@ SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "schema.json").read_te
 
 @pytest.fixture(autouse=True)
 def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home of its own for each test: nothing is installed, kept or configured there, the embedded
-    checkpoint is what is asked for, and no daemon is started."""
+    """A home of its own for each test: nothing is installed, kept or configured there, and the
+    embedded checkpoint is what is asked for."""
     folder = tmp_path_factory.mktemp("home")
     monkeypatch.setenv("LFM_HOME", str(folder))
     monkeypatch.setenv("LFM_MODEL", "nano")
-    monkeypatch.setenv("LFM_DAEMON", "off")
     for name in ("LFM_OFFLINE", "NO_COLOR", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
     return folder
+
+
+@pytest.fixture(autouse=True)
+def no_daemon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands load the model themselves."""
+    monkeypatch.setenv("LFM_DAEMON", "off")
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ Document = Callable[[str], dict[str, Any]]
 
 
 @pytest.fixture(autouse=True)
-def with_daemon(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def with_daemon(home: Path, no_daemon: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Commands use a daemon here, and none stays."""
     monkeypatch.delenv("LFM_DAEMON")
     yield
