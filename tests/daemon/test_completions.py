@@ -56,11 +56,12 @@ def said(message: ChatCompletionMessage) -> Said:
     return message.audio.transcript, base64.b64decode(message.audio.data)
 
 
-def answered(chat: Chat, *parts: Any, **more: Any) -> Said:
+def answered(chat: Chat, *parts: Any, form: str = "pcm", **more: Any) -> Said:
     """What the engine itself answers."""
     items = list(chat.reply(*parts, **more))
-    encoder = Encoder("pcm", 24_000)
-    sound = b"".join(encoder.push(item.samples) for item in items if isinstance(item, Sound))
+    encoder = Encoder(form, 24_000)
+    pieces = [encoder.push(item.samples) for item in items if isinstance(item, Sound)]
+    sound = b"".join([*pieces, encoder.finish()] if pieces else [])
     return "".join(item.text for item in items if isinstance(item, Words)).strip(), sound
 
 
@@ -87,14 +88,13 @@ def test_words_and_speech(client: OpenAI, engine: Engine):
 @pytest.mark.parametrize("form", ["wav", "mp3", "flac", "opus"])
 def test_speech_in_every_format(form: str, client: OpenAI, engine: Engine):
     audio = {"voice": "alloy", "format": form}
-    message = spoken(client, [user(ALARM)], audio=audio, max_tokens=12)
-    assert message.audio
-    data = base64.b64decode(message.audio.data)
-    beginning = {"wav": b"RIFF", "mp3": b"\xff\xf3", "flac": b"fLaC", "opus": b"OggS"}[form]
-    assert data.startswith(beginning) and len(data) > 1000
+    _, data = said(spoken(client, [user(ALARM)], audio=audio, max_tokens=12))
+    _, expected = answered(engine.chat(seed=SEED), ALARM, form=form, max_tokens=12)
+    # Every ogg stream has a number of its own.
+    assert (data == expected or form == "opus") and len(data) == len(expected) > 1000
 
 
-@pytest.mark.parametrize("more", [{}, SPOKEN])
+@pytest.mark.parametrize("more", [{}, {**SPOKEN, "audio": {"voice": "alloy", "format": "mp3"}}])
 def test_streamed_it_is_the_same(more: dict[str, Any], client: OpenAI):
     whole = complete(client, [user(FAN)], **more)
     with client.chat.completions.create(
@@ -124,6 +124,15 @@ def test_streamed_it_is_the_same(more: dict[str, Any], client: OpenAI):
         assert told.strip() == message.content
 
 
+def test_what_is_spoken_unasked_is_left_out(daemon: Served, engine: Engine):
+    """By an answer in words; and its stream ends as OpenAI's do."""
+    assert answered(engine.chat(mode="sequential"), "lights off")[1]
+    question = {"messages": [{"role": "user", "content": "lights off"}]}
+    assert "audio" not in daemon.post(COMPLETIONS, question).json()["choices"][0]["message"]
+    streamed = daemon.post(COMPLETIONS, {**question, "stream": True})
+    assert b'"audio"' not in streamed.body and streamed.body.endswith(b"\n\ndata: [DONE]\n\n")
+
+
 def test_it_ends_at_its_limit(client: OpenAI, engine: Engine):
     for name in ("max_tokens", "max_completion_tokens"):
         found = complete(client, [user(ALARM)], **{name: 3})
@@ -150,10 +159,10 @@ def test_without_a_seed_it_never_sounds_the_same(client: OpenAI):
 
 def test_what_the_system_is_told(client: OpenAI, engine: Engine):
     told = [
-        {"role": "system", "content": "Respond with interleaved"},
-        {"role": "developer", "content": [{"type": "text", "text": "text and audio."}]},
+        {"role": "system", "content": "Be brief."},
+        {"role": "developer", "content": [{"type": "text", "text": "Very."}]},
     ]
-    chat = engine.chat(system="Respond with interleaved\ntext and audio.", seed=SEED)
+    chat = engine.chat(system="Be brief.\nVery.", seed=SEED)
     assert said(spoken(client, [*told, user(ALARM)])) == answered(chat, ALARM)
 
 
@@ -223,12 +232,27 @@ def test_only_what_is_new_goes_through_the_model(
     words = talked[0][1][0]
     past = [Exchange((ALARM,), engine.tokenizer.encode(words))]
     again = answered(engine.chat(seed=SEED, history=past), FAN, max_tokens=LIMIT)
-    messages = [user(ALARM), {"role": "assistant", "content": words}, user(FAN)]
-    spoken(client, messages[:1], max_tokens=LIMIT)
-    found = said(spoken(client, messages, max_tokens=LIMIT))
-    assert found == talked[1][1] != again
+
+    def found(words: str) -> Said:
+        messages = [user(ALARM), {"role": "assistant", "content": words}, user(FAN)]
+        return said(spoken(client, messages, max_tokens=LIMIT))
+
+    spoken(client, [user(ALARM)], max_tokens=LIMIT)
+    assert found(words) == found(f" {words}\n") == talked[1][1] != again
+    assert found(f"{words} sharp") != talked[1][1]
     daemon.unload()
-    assert said(spoken(client, messages, max_tokens=LIMIT)) == again
+    assert found(words) == again
+
+
+def test_with_another_seed_it_is_another_conversation(client: OpenAI, engine: Engine):
+    """So it is gone through again, with the very sound that was heard."""
+    message = spoken(client, [user(ALARM)], max_tokens=12)
+    messages = [user(ALARM), BACK["by its name"](message), user(FAN)]
+    chat = engine.chat(seed=SEED)
+    assert said(message) == answered(chat, ALARM, max_tokens=12)
+    other = engine.chat(seed=1, history=chat.exchanges)
+    found = said(spoken(client, messages, seed=1, max_tokens=12))
+    assert found == answered(other, FAN, max_tokens=12) != answered(chat, FAN, max_tokens=12)
 
 
 @pytest.mark.parametrize("unloaded", [False, True])
