@@ -59,6 +59,11 @@ class Chat:
         """All questions and answers, one that is still being given as far as it has come."""
         return tuple(Exchange(said, tuple(answer)) for said, answer in self._said)
 
+    @property
+    def answer(self) -> Sequence[int | tuple[int, ...]]:
+        """The last answer, as far as it has come."""
+        return self._said[-1][1]
+
     def fork(self) -> "Chat":
         """The same conversation, from here on its own; neither hears what the other is told."""
         other = copy.copy(self)

@@ -120,10 +120,9 @@ class Jobs:
         reply = chat.reply(*parts_from_json(parts, sounds), max_tokens=max_tokens)
         try:
             for item in reply:
-                answer = chat.exchanges[-1].answer
-                event = encode(item)
-                yield Frame({**event.header, "answer": answer[told:]}, event.blob)
-                told = len(answer)
+                event, fresh = encode(item), chat.answer[told:]
+                yield Frame({**event.header, "answer": fresh}, event.blob)
+                told += len(fresh)
         except Cancelled:
             if told:  # otherwise it was interrupted anywhere, even within a prefill
                 self._remember(becomes, chat)
@@ -132,7 +131,7 @@ class Jobs:
 
     def _known(self, name: str | None, answered: int | None) -> Chat | None:
         chat = self._chats.get(name or "")
-        if chat is None or (answered is not None and len(chat.exchanges[-1].answer) != answered):
+        if chat is None or (answered is not None and len(chat.answer) != answered):
             return None
         self._chats.move_to_end(name or "")
         return chat.fork()

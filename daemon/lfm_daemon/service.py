@@ -18,10 +18,9 @@ from lfm_daemon.faults import Fault, fault_of
 from lfm_daemon.keepalive import seconds_of
 from lfm_daemon.resident import BATCH_SECONDS, Job, Resident
 from lfm_daemon.threads import Threads
-from lfm_daemon.uploads import LARGEST_JSON
 from lfm_daemon.wire import Frame
 
-__all__ = ["Service", "body", "service_of", "unless_gone"]
+__all__ = ["Service", "service_of", "unless_gone"]
 
 T = TypeVar("T")
 
@@ -119,20 +118,6 @@ class Service:
 def service_of(connection: HTTPConnection) -> Service:
     """The daemon that a request has come to."""
     return connection.app.state.service
-
-
-async def body(request: Request, largest: int = LARGEST_JSON) -> bytes:
-    """All of a request's body, in memory.
-
-    Raises:
-        Fault: it is larger.
-    """
-    found = bytearray()
-    async for piece in request.stream():
-        found += piece
-        if len(found) > largest:
-            raise Fault(413, "too_large", f"this may have {largest >> 20} MB")
-    return bytes(found)
 
 
 async def unless_gone(request: Request, work: Awaitable[T]) -> T:

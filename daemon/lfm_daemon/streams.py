@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
-from starlette.responses import StreamingResponse
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from lfm_daemon.faults import Fault, as_json
+from lfm_daemon.resident import Job
+from lfm_daemon.service import service_of
+from lfm_daemon.wire import Frame
 
-__all__ = ["HeldStream", "as_event", "events_of"]
+__all__ = ["as_event", "events_of", "holding", "streamed"]
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +44,29 @@ class HeldStream(StreamingResponse):
                 await super().__call__(scope, receive, patiently)
             except* TimeoutError:
                 log.info("a client that read nothing for %.0f s was given up", STALLED_SECONDS)
+
+
+@asynccontextmanager
+async def holding() -> AsyncGenerator[AsyncExitStack]:
+    """What an answer needs until its end, which may be after its route has returned."""
+    async with AsyncExitStack() as stack:
+        yield stack
+
+
+async def streamed(
+    request: Request,
+    job: Job,
+    content: Callable[[AsyncIterator[Frame]], AsyncIterator[bytes]],
+    media_type: str,
+    held: AsyncExitStack,
+) -> Response:
+    """An answer made of a job's events as they come; what is `held` is let go at its end.
+
+    Raises:
+        Fault: the job cannot be done; nothing was sent yet.
+    """
+    frames = await held.enter_async_context(service_of(request).begun(request, job))
+    return HeldStream(held.pop_all(), content(frames), media_type)
 
 
 def as_event(value: dict[str, Any] | str, name: str | None = None) -> bytes:

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Item",
+    "answer_from_json",
     "decode",
     "encode",
     "exchange_as_json",
-    "exchange_from_json",
     "parts_as_json",
     "parts_from_json",
     "sample_bytes",
@@ -99,12 +99,6 @@ def parts_from_json(parts: Sequence[Mapping[str, Any]], sounds: Numbered) -> lis
 def exchange_as_json(exchange: Exchange, sounds: Sounds) -> dict[str, Any]:
     """A question and its answer."""
     return {"said": parts_as_json(exchange.said, sounds), "answer": exchange.answer}
-
-
-def exchange_from_json(exchange: Mapping[str, Any], sounds: Numbered) -> Exchange:
-    """And back."""
-    said = tuple(parts_from_json(exchange["said"], sounds))
-    return Exchange(said, answer_from_json(exchange["answer"]))
 
 
 def answer_from_json(answer: Sequence[Any]) -> tuple[int | tuple[int, ...], ...]:

@@ -5,11 +5,12 @@ header as UTF-8 JSON, and the bytes: the samples of a sound.
 """
 
 import json
-import math
 import struct
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
+
+from lfm_daemon.strict_json import loads
 
 __all__ = ["CONTENT_TYPE", "Frame", "WireError", "read", "read_async"]
 
@@ -104,15 +105,9 @@ def _frame(header: bytes, blob: bytes, lengths: tuple[int, int]) -> Frame:
     if (len(header), len(blob)) != lengths:
         raise WireError("the stream ends within a frame")
     try:
-        value = json.loads(header.decode(), parse_constant=_finite, parse_float=_finite)
-    except (ValueError, RecursionError) as error:
+        value = loads(header)
+    except ValueError as error:
         raise WireError("a frame's header is no JSON") from error
     if not isinstance(value, dict):
         raise WireError("a frame's header must be an object")
     return Frame(cast(dict[str, Any], value), blob)
-
-
-def _finite(number: str) -> float:
-    if not math.isfinite(float(number)):
-        raise ValueError(f"{number} is no number")
-    return float(number)

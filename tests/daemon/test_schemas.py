@@ -12,8 +12,8 @@ from openai.resources.chat.completions import Completions
 from openai.types.chat import ChatCompletionAudio, ChatCompletionMessage
 from pydantic import BaseModel
 
+from lfm_daemon.bodies import checked, json_of
 from lfm_daemon.faults import Fault
-from lfm_daemon.requests import checked, json_of
 from lfm_daemon.schemas import (
     AssistantMessage,
     ChatRequest,

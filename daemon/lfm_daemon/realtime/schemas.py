@@ -285,7 +285,7 @@ CODES = {"extra_forbidden": "unknown_parameter", "missing": "missing_required_pa
 
 
 def _checked(schema: type[S], value: Any, within: str = "") -> S:
-    """As `lfm_daemon.requests.checked`, with the codes of this API."""
+    """As `lfm_daemon.bodies.checked`, with the codes of this API."""
     try:
         return schema.model_validate(value)
     except ValidationError as error:

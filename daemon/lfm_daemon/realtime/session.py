@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from lfm_daemon.bodies import json_of
 from lfm_daemon.faults import Fault, as_json
 from lfm_daemon.realtime.conversation import (
     Answer,
@@ -44,7 +45,6 @@ from lfm_daemon.realtime.schemas import (
     updated,
 )
 from lfm_daemon.realtime.sound import Buffer, Heard, Started, Stopped, buffer, enough, pcm_of
-from lfm_daemon.requests import json_of
 from lfm_daemon.values import sample_bytes
 from lfm_daemon.wire import Frame
 

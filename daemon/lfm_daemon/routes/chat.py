@@ -8,7 +8,7 @@ import json
 import secrets
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, aclosing
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,9 +17,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from lfm2audio_mlx.results import EndOfTurn, Sound, Words
+from lfm_daemon.bodies import parsed
 from lfm_daemon.encoding import Encoder
 from lfm_daemon.faults import Fault
-from lfm_daemon.requests import parsed
 from lfm_daemon.resident import Job
 from lfm_daemon.schemas import (
     AssistantMessage,
@@ -32,7 +32,7 @@ from lfm_daemon.schemas import (
     sound_of,
 )
 from lfm_daemon.service import Service, service_of, unless_gone
-from lfm_daemon.streams import HeldStream, as_event, events_of
+from lfm_daemon.streams import as_event, events_of, holding, streamed
 from lfm_daemon.threads import Asked, Thread
 from lfm_daemon.uploads import Spool, spooled
 from lfm_daemon.values import decode
@@ -78,17 +78,16 @@ async def completions(request: Request) -> Response:
     """The whole answer, or piece by piece with `stream`."""
     wanted = await parsed(request, ChatRequest)
     service = service_of(request)
-    async with AsyncExitStack() as stack:
-        spool = stack.enter_context(spooled())
+    async with holding() as held:
+        spool = held.enter_context(spooled())
         turn = _turn(request, service, wanted, spool)
         if not wanted.stream:
             return JSONResponse(await unless_gone(request, _whole(service, turn)))
-        frames = await stack.enter_async_context(service.begun(request, turn.job))
-        items = _items(service, turn, frames)
-        return HeldStream(
-            stack.pop_all(), events_of(_chunks(turn, items), "[DONE]"), "text/event-stream"
-        )
-    raise AssertionError
+
+        def content(frames: AsyncIterator[Frame]) -> AsyncIterator[bytes]:
+            return events_of(_chunks(turn, _items(service, turn, frames)), "[DONE]")
+
+        return await streamed(request, turn.job, content, "text/event-stream", held)
 
 
 # The question

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from functools import partial
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import Field, model_validator
@@ -17,11 +17,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from lfm2audio_mlx.tokens import END_OF_AUDIO
+from lfm_daemon.bodies import checked
 from lfm_daemon.faults import Fault
-from lfm_daemon.requests import checked
 from lfm_daemon.schemas import KeepAlive, Strict
 from lfm_daemon.service import service_of
-from lfm_daemon.streams import HeldStream
+from lfm_daemon.streams import holding, streamed
 from lfm_daemon.uploads import BATCH_BYTES, LARGEST_SOUND, Body, spooled
 from lfm_daemon.wire import CONTENT_TYPE, Frame, WireError, read_async
 
@@ -119,8 +119,8 @@ class JobRequest(Strict):
 async def jobs(request: Request) -> Response:
     """The events of a job, the first of which tells its number."""
     body, service = Body(request.stream()), service_of(request)
-    async with AsyncExitStack() as stack:
-        spool = stack.enter_context(spooled())
+    async with holding() as held:
+        spool = held.enter_context(spooled())
         try:
             head = await read_async(body.exactly)
             wanted = checked(JobRequest, head.header if head else None)
@@ -144,10 +144,7 @@ async def jobs(request: Request) -> Response:
             batch=wanted.job == "spans" and sounds[0]["size"] >= BATCH_BYTES,
             keep_alive=wanted.keep_alive,
         )
-        frames = await stack.enter_async_context(service.begun(request, job))
-        content = _encoded(job.id, frames)
-        return HeldStream(stack.pop_all(), content, CONTENT_TYPE)
-    raise AssertionError
+        return await streamed(request, job, partial(_encoded, job.id), CONTENT_TYPE, held)
 
 
 async def _encoded(id: int, frames: AsyncIterator[Frame]) -> AsyncIterator[bytes]:

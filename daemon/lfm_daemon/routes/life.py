@@ -13,8 +13,8 @@ from lfm2audio_mlx import __version__, installed
 from lfm2audio_mlx.errors import ModelError
 from lfm2audio_mlx.home import data_folder
 from lfm2audio_mlx.installed import EMBEDDED, NANO, folder_size
+from lfm_daemon.bodies import parsed
 from lfm_daemon.faults import Fault, fault_of
-from lfm_daemon.requests import parsed
 from lfm_daemon.schemas import LoadRequest
 from lfm_daemon.service import service_of, unless_gone
 

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import base64
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from lfm2audio_mlx.results import Sound
+from lfm_daemon.bodies import parsed
 from lfm_daemon.encoding import FORMATS, Encoder
-from lfm_daemon.requests import parsed
 from lfm_daemon.schemas import SpeechRequest, VoiceId
 from lfm_daemon.service import service_of
-from lfm_daemon.streams import HeldStream, as_event, events_of
+from lfm_daemon.streams import as_event, events_of, holding, streamed
 from lfm_daemon.values import decode
 from lfm_daemon.wire import Frame
 
@@ -51,15 +50,15 @@ async def speech(request: Request) -> Response:
         batch=len(wanted.input) >= BATCH_CHARACTERS,
         keep_alive=wanted.keep_alive,
     )
-    async with AsyncExitStack() as stack:
-        frames = await stack.enter_async_context(service.begun(request, job))
+    as_events = wanted.stream_format == "sse"
+
+    def content(frames: AsyncIterator[Frame]) -> AsyncIterator[bytes]:
         pieces = encoded(frames, wanted.response_format)
-        if wanted.stream_format == "sse":
-            content, kind = events_of(_events(pieces), None), "text/event-stream"
-        else:
-            content, kind = pieces, FORMATS[wanted.response_format]
-        return HeldStream(stack.pop_all(), content, kind)
-    raise AssertionError
+        return events_of(_events(pieces), None) if as_events else pieces
+
+    kind = "text/event-stream" if as_events else FORMATS[wanted.response_format]
+    async with holding() as held:
+        return await streamed(request, job, content, kind, held)
 
 
 async def encoded(frames: AsyncIterator[Frame], form: str) -> AsyncIterator[bytes]:

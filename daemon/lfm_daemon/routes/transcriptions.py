@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from typing import Any
 
 from starlette.datastructures import UploadFile
@@ -14,12 +13,12 @@ from starlette.routing import Route
 
 from lfm2audio_mlx.results import Progress, Span, Transcript
 from lfm2audio_mlx.text.subtitles import render
+from lfm_daemon.bodies import checked
 from lfm_daemon.faults import Fault
-from lfm_daemon.requests import checked
 from lfm_daemon.resident import Job
 from lfm_daemon.schemas import TranscriptionRequest
 from lfm_daemon.service import Service, service_of, unless_gone
-from lfm_daemon.streams import HeldStream, as_event, events_of
+from lfm_daemon.streams import as_event, events_of, holding, streamed
 from lfm_daemon.uploads import BATCH_BYTES, Spool, spooled
 from lfm_daemon.values import decode
 from lfm_daemon.wire import Frame
@@ -35,8 +34,8 @@ TEXTS = {"text": "txt", "srt": "srt", "vtt": "vtt"}
 async def transcriptions(request: Request) -> Response:
     """Answer with all of it, or event by event with `stream`."""
     service = service_of(request)
-    async with AsyncExitStack() as stack:
-        spool = stack.enter_context(spooled())
+    async with holding() as held:
+        spool = held.enter_context(spooled())
         wanted, sound, size = await _form(request, spool)
         if wanted.stream and wanted.response_format not in STREAMED:
             what = f"response_format: a stream is of {' or '.join(STREAMED)}"
@@ -52,10 +51,11 @@ async def transcriptions(request: Request) -> Response:
         )
         if not wanted.stream:
             return await unless_gone(request, _whole(service, job, wanted.response_format))
-        frames = await stack.enter_async_context(service.begun(request, job))
-        events = events_of(_events(frames, wanted.progress), None)
-        return HeldStream(stack.pop_all(), events, "text/event-stream")
-    raise AssertionError
+
+        def content(frames: AsyncIterator[Frame]) -> AsyncIterator[bytes]:
+            return events_of(_events(frames, wanted.progress), None)
+
+        return await streamed(request, job, content, "text/event-stream", held)
 
 
 async def _form(request: Request, spool: Spool) -> tuple[TranscriptionRequest, dict[str, Any], int]:

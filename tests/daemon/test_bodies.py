@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lfm_daemon.bodies import checked, json_of
 from lfm_daemon.faults import Fault, as_json
-from lfm_daemon.requests import checked, json_of
 from lfm_daemon.schemas import ChatRequest, LoadRequest, SpeechRequest, Strict, TranscriptionRequest
 
 SECRET = "hunter2"

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-import json
-import math
-import re
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
 from lfm_daemon.faults import Fault
-from lfm_daemon.service import body
+from lfm_daemon.strict_json import loads
+from lfm_daemon.uploads import LARGEST_JSON
 
-__all__ = ["checked", "json_of", "parsed"]
+__all__ = ["body", "checked", "json_of", "parsed"]
 
 S = TypeVar("S", bound=BaseModel)
 
-SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
-"""Half of a character; where the other half is missing, the text is no text."""
+
+async def body(request: Request, largest: int = LARGEST_JSON) -> bytes:
+    """All of a request's body, in memory.
+
+    Raises:
+        Fault: it is larger.
+    """
+    found = bytearray()
+    async for piece in request.stream():
+        found += piece
+        if len(found) > largest:
+            raise Fault(413, "too_large", f"this may have {largest >> 20} MB")
+    return bytes(found)
 
 
 async def parsed(request: Request, schema: type[S]) -> S:
@@ -37,16 +46,9 @@ def json_of(data: bytes | str) -> Any:
         Fault: it is none.
     """
     try:
-        text = data if isinstance(data, str) else data.decode()
-        found = json.loads(
-            text, parse_float=_finite, parse_constant=_no_number, object_pairs_hook=_once
-        )
-        if SURROGATE.search(text):
-            json.dumps(found, ensure_ascii=False).encode()
-        return found
-    except (ValueError, RecursionError) as error:
-        what = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise Fault(400, "invalid_json", f"the body is no JSON: {what}") from None
+        return loads(data)
+    except ValueError as error:
+        raise Fault(400, "invalid_json", f"the body is no JSON: {error}") from None
 
 
 def checked(schema: type[S], value: Any) -> S:
@@ -65,21 +67,3 @@ def checked(schema: type[S], value: Any) -> S:
         place = ".".join(map(str, deepest["loc"])) or "the body"
         message = f"{place}: {deepest['msg']}"
         raise Fault(400, "invalid_request", message, kind="RequestError", parameter=place) from None
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if math.isinf(number):
-        raise ValueError("a number is too large")
-    return number
-
-
-def _no_number(name: str) -> None:
-    raise ValueError(f"{name} is no number")
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("a key is there twice")
-    return found
