@@ -11,9 +11,11 @@ from lfm2audio_mlx.errors import (
     LfmError,
     ModelError,
     RequestError,
+    named,
 )
+from lfm_daemon.wire import Frame
 
-__all__ = ["Fault", "as_json", "fault_of"]
+__all__ = ["Fault", "as_json", "fault_in", "fault_of"]
 
 
 class Fault(Exception):
@@ -52,6 +54,13 @@ def fault_of(error: LfmError) -> Fault:
     """The fault that one of our errors is to a client."""
     status, code = STATUS.get(type(error), (500, "internal_error"))
     return Fault(status, code, str(error), type(error).__name__)
+
+
+def fault_in(frame: Frame) -> Fault:
+    """What a worker says of a job, or of its model, that cannot be done."""
+    if frame.header["event"] == "error":
+        return fault_of(named(frame.header["kind"])(frame.header["message"]))
+    return Fault(500, "internal_error", f"a fault of lfm itself: {frame.header['kind']}")
 
 
 def as_json(fault: Fault) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from lfm_daemon.values import samples_in
 from lfm_daemon.wire import Frame
 
 if TYPE_CHECKING:
-    from lfm_daemon.resident import Job
+    from lfm_daemon.job import Job
 
 __all__ = ["Metrics"]
 

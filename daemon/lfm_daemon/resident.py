@@ -12,64 +12,26 @@ import logging
 import math
 import time
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass, field
-from itertools import count
 from typing import Any
 
-from lfm2audio_mlx.errors import named
 from lfm_daemon.child import Child, Model
-from lfm_daemon.faults import Fault, fault_of
+from lfm_daemon.faults import Fault, fault_in
+from lfm_daemon.job import Job
 from lfm_daemon.metrics import Metrics
 from lfm_daemon.wire import Frame
 
-__all__ = ["BATCH_SECONDS", "Job", "Resident"]
+__all__ = ["Resident"]
 
 log = logging.getLogger(__name__)
 
 QUEUE = 64
 """Jobs that may wait or be under way."""
 RETRY_SECONDS = 2
-AHEAD, BEHIND = 4 << 20, 1 << 20
-"""Bytes that a job may be ahead of its client, and from which it goes on: 44 s and 11 s of
-speech."""
 HUNG_SECONDS = 10.0
 """In which a worker must heed that the job at hand is not wanted any more, or is taken for hung;
 longer than any single step of MLX takes."""
 LOADED_SECONDS = 10.0
 """A model that was loaded stays for that long at least: whoever asked for it is about to use it."""
-INTERACTIVE_SECONDS, BATCH_SECONDS = 600.0, 24 * 3600.0
-"""What a job may take of the daemon's time unless its request says otherwise; the time that its
-client takes to read does not count."""
-
-
-@dataclass(eq=False)
-class Job:
-    """A request for the worker (see `lfm_daemon.jobs`)."""
-
-    kind: str
-    model: Model
-    options: dict[str, Any] = field(default_factory=dict[str, Any])
-    sounds: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
-    batch: bool = False
-    keep_alive: float | None = None
-    budget: float = INTERACTIVE_SECONDS
-    """Seconds that are left to it."""
-    id: int = field(default_factory=count(1).__next__)
-    # What has become of it so far:
-    inbox: asyncio.Queue[Frame | Fault] = field(default_factory=asyncio.Queue[Frame | Fault])
-    backlog: int = 0
-    paused: bool = False
-    begun: bool = False
-    spoke: bool = False
-    admitted: float = field(default_factory=time.monotonic)
-    started: float = 0.0
-    sound_seconds: float = 0.0
-    heard: float = 0.0
-    """Seconds of a recording that its client was told are done."""
-
-    def request(self) -> Frame:
-        header = {"id": self.id, "job": self.kind, "batch": self.batch}
-        return Frame({**header, "options": self.options, "sounds": self.sounds})
 
 
 class Resident:
@@ -150,7 +112,10 @@ class Resident:
         outcome = "cancelled"
         try:
             while True:
-                frame = await self._next(job)
+                frame = await job.next()
+                if job.paused and job.caught_up and self._child:
+                    job.paused = False
+                    self._child.send(Frame({"resume": job.id}))
                 self._metrics.saw(job, frame)
                 event = frame.header["event"]
                 if event == "done":
@@ -180,7 +145,7 @@ class Resident:
             self._tell_to_end(id)
         for waiting in [job for job in self._waiting if job.id == id]:
             self._waiting.remove(waiting)
-            waiting.inbox.put_nowait(Frame({"event": "cancelled"}))
+            waiting.tell(Frame({"event": "cancelled"}))
             job = waiting
         return job is not None
 
@@ -198,7 +163,7 @@ class Resident:
         while self.queue and time.monotonic() < end:
             await asyncio.sleep(0.02)
         for job in (*self._waiting, *self._at_work.values()):
-            job.inbox.put_nowait(Fault(503, "closing", "the daemon ends"))
+            job.tell(Fault(503, "closing", "the daemon ends"))
         self._waiting.clear()
         while self._turning:
             await asyncio.wait([self._turning])
@@ -219,23 +184,6 @@ class Resident:
             self._keep_alive = max(LOADED_SECONDS, self._keep_alive)
         self._waiting.append(job)
         self._advance()
-
-    async def _next(self, job: Job) -> Frame:
-        begun = time.monotonic()
-        try:
-            async with asyncio.timeout(max(0.0, job.budget)):
-                found = await job.inbox.get()
-        except TimeoutError:
-            raise Fault(504, "deadline_exceeded", "the request took too long") from None
-        finally:
-            job.budget -= time.monotonic() - begun
-        if isinstance(found, Fault):
-            raise found
-        job.backlog -= len(found.blob)
-        if job.paused and job.backlog <= BEHIND and self._child:
-            job.paused = False
-            self._child.send(Frame({"resume": job.id}))
-        return found
 
     def _dismiss(self, job: Job, outcome: str) -> None:
         """It is over for its client; the worker may have to be told."""
@@ -288,14 +236,14 @@ class Resident:
         if not job.batch:
             self._held = time.monotonic() + LOADED_SECONDS
         if job.kind == "load":
-            job.inbox.put_nowait(Frame(self._ready))
-            job.inbox.put_nowait(Frame({"event": "done"}))
+            job.tell(Frame(self._ready))
+            job.tell(Frame({"event": "done"}))
             return
         try:
             self._child.send(job.request())
             self._at_work[job.id] = job
         except ValueError as error:  # a number that JSON has not, or megabytes of text
-            job.inbox.put_nowait(Fault(400, "invalid_request", str(error), "RequestError"))
+            job.tell(Fault(400, "invalid_request", str(error), "RequestError"))
 
     async def _turn_to(self, model: Model | None) -> None:
         """End the worker that there is, and start one with this model."""
@@ -368,7 +316,7 @@ class Resident:
                 self._metrics.loading.observe(frame.header["seconds"])
                 self._advance()
             else:
-                self._refuse(child.model, _fault(frame))
+                self._refuse(child.model, fault_in(frame))
                 self._child = None  # which ends by itself
                 await child.end()
                 self._advance()
@@ -398,9 +346,8 @@ class Resident:
             if frame.header["done"] < job.heard:
                 return  # a new worker goes through what the last one has heard
             job.heard = frame.header["done"]
-        job.inbox.put_nowait(_fault(frame) if event in ("error", "fault") else frame)
-        job.backlog += len(frame.blob)
-        if job.backlog > AHEAD and not job.paused:
+        job.tell(fault_in(frame) if event in ("error", "fault") else frame)
+        if job.ahead and not job.paused:
             job.paused = True
             child.send(Frame({"pause": job.id}))
 
@@ -421,7 +368,7 @@ class Resident:
         self._metrics.restarts.inc()
         for job in at_work:
             if job.id == computing or (job.begun and job.kind != "spans"):
-                job.inbox.put_nowait(died)
+                job.tell(died)
             else:
                 job.paused = False
                 self._waiting.append(job)
@@ -433,11 +380,4 @@ class Resident:
         """What waits for a model waits in vain."""
         for job in [job for job in self._waiting if job.model == model]:
             self._waiting.remove(job)
-            job.inbox.put_nowait(fault)
-
-
-def _fault(frame: Frame) -> Fault:
-    """What a worker says of a job, or of its model, that cannot be done."""
-    if frame.header["event"] == "error":
-        return fault_of(named(frame.header["kind"])(frame.header["message"]))
-    return Fault(500, "internal_error", f"a fault of lfm itself: {frame.header['kind']}")
+            job.tell(fault)

@@ -15,8 +15,9 @@ from lfm2audio_mlx.errors import LfmError, ModelError, RequestError
 from lfm2audio_mlx.installed import NANO, find, find_model, preferred
 from lfm_daemon.child import Model
 from lfm_daemon.faults import Fault, fault_of
+from lfm_daemon.job import BATCH_SECONDS, Job
 from lfm_daemon.keepalive import seconds_of
-from lfm_daemon.resident import BATCH_SECONDS, Job, Resident
+from lfm_daemon.resident import Resident
 from lfm_daemon.threads import Threads
 from lfm_daemon.wire import Frame
 

@@ -14,7 +14,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from lfm_daemon.faults import Fault, as_json
-from lfm_daemon.resident import Job
+from lfm_daemon.job import Job
 from lfm_daemon.service import service_of
 from lfm_daemon.wire import Frame
 

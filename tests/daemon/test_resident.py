@@ -20,6 +20,7 @@ from workbench import recording, workers
 from lfm2audio_mlx.engine import Engine
 from lfm2audio_mlx.installed import EMBEDDED
 from lfm2audio_mlx.results import Span
+from lfm_daemon import job as jobs
 from lfm_daemon import resident as module
 from lfm_daemon.child import Model
 from lfm_daemon.faults import Fault
@@ -462,8 +463,8 @@ def test_a_job_is_not_charged_for_its_client_s_time():
 
 def test_whoever_reads_slowly_is_waited_for(monkeypatch: pytest.MonkeyPatch):
     """So that memory does not grow; others go first meanwhile."""
-    monkeypatch.setattr(module, "AHEAD", 100_000)
-    monkeypatch.setattr(module, "BEHIND", 30_000)
+    monkeypatch.setattr(jobs, "AHEAD", 100_000)
+    monkeypatch.setattr(jobs, "BEHIND", 30_000)
 
     async def test() -> None:
         async with resident() as found:
@@ -477,7 +478,7 @@ def test_whoever_reads_slowly_is_waited_for(monkeypatch: pytest.MonkeyPatch):
                         await until(lambda: job.paused)
                         assert sound(await done(found, say()))
                         await asyncio.sleep(0.2)
-                    most = max(most, job.backlog)
+                    most = max(most, job.unread)
             assert b"".join(pieces) == undisturbed
             assert 100_000 < most < 100_000 + 4 * 7_680
 
@@ -485,7 +486,7 @@ def test_whoever_reads_slowly_is_waited_for(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_a_slow_reader_may_leave(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(module, "AHEAD", 50_000)
+    monkeypatch.setattr(jobs, "AHEAD", 50_000)
 
     async def test() -> None:
         async with resident() as found:

@@ -20,7 +20,7 @@ from lfm2audio_mlx.results import EndOfTurn, Sound, Words
 from lfm_daemon.bodies import parsed
 from lfm_daemon.encoding import Encoder
 from lfm_daemon.faults import Fault
-from lfm_daemon.resident import Job
+from lfm_daemon.job import Job
 from lfm_daemon.schemas import (
     AssistantMessage,
     AudioPart,

@@ -17,8 +17,8 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from lfm2audio_mlx.results import Span
 from lfm_daemon.faults import Fault
+from lfm_daemon.job import Job
 from lfm_daemon.realtime.session import Begin, Hear, Out, Session, Stop, Wake, error
-from lfm_daemon.resident import Job
 from lfm_daemon.service import Service, service_of
 from lfm_daemon.uploads import spooled
 from lfm_daemon.values import decode

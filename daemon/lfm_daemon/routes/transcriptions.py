@@ -15,7 +15,7 @@ from lfm2audio_mlx.results import Progress, Span, Transcript
 from lfm2audio_mlx.text.subtitles import render
 from lfm_daemon.bodies import checked
 from lfm_daemon.faults import Fault
-from lfm_daemon.resident import Job
+from lfm_daemon.job import Job
 from lfm_daemon.schemas import TranscriptionRequest
 from lfm_daemon.service import Service, service_of, unless_gone
 from lfm_daemon.streams import as_event, events_of, holding, streamed
