@@ -6,7 +6,8 @@ from typing import Protocol
 
 from lfm2audio_mlx.audio.files import AudioSource
 from lfm2audio_mlx.errors import RequestError
-from lfm2audio_mlx.generation.decode import AudioFrame, Cursor, Event, TextToken
+from lfm2audio_mlx.generation.cursor import Cursor
+from lfm2audio_mlx.generation.decode import AudioFrame, Event, TextToken
 from lfm2audio_mlx.generation.prompt import (
     AudioClip,
     AudioCodes,
@@ -16,13 +17,16 @@ from lfm2audio_mlx.generation.prompt import (
     open_turn,
     turn,
 )
+from lfm2audio_mlx.generation.render import render
+from lfm2audio_mlx.generation.voice import Voice
 from lfm2audio_mlx.results import EndOfTurn, Exchange, Part, Sound, Words
 from lfm2audio_mlx.text.tokenizer import Tokenizer
 
 __all__ = ["Chat"]
 
-Answer = Callable[[Cursor, int, int], Generator[Event, None, None]]
-"""Generates the answer of a number (from 0) from a cursor, of at most so many tokens."""
+Answer = Callable[[Cursor, int, int, Voice | None], Generator[Event, None, None]]
+"""Generates the answer of a number (from 0) from a cursor, of at most so many tokens, and speaks
+it in a voice if there is one."""
 
 
 class Listener(Protocol):
@@ -32,7 +36,7 @@ class Listener(Protocol):
 
     def listen(self, audio: AudioSource) -> AudioClip: ...
 
-    def render(self, events: Iterator[Event]) -> Generator[Words | Sound | EndOfTurn]: ...
+    def voice(self) -> Voice: ...
 
 
 class Chat:
@@ -82,10 +86,14 @@ class Chat:
             AudioError: a recording is at fault.
             ContextError: the conversation has become too long.
         """
-        return self._engine.render(self.events(*parts, max_tokens=max_tokens))
+        voice = self._engine.voice()
+        events = self.events(*parts, max_tokens=max_tokens, voice=voice)
+        return render(events, self._engine.tokenizer, voice)
 
-    def events(self, *parts: Part, max_tokens: int = 1024) -> Iterator[Event]:
-        """The same as tokens and frames of codes, neither decoded."""
+    def events(
+        self, *parts: Part, max_tokens: int = 1024, voice: Voice | None = None
+    ) -> Iterator[Event]:
+        """The same as tokens and frames of codes; these become sound only in a `voice`."""
         if not any(not isinstance(part, str) or part.strip() for part in parts):
             raise RequestError("there is nothing to answer: the question is empty")
         segments = self._question(parts)
@@ -96,7 +104,7 @@ class Chat:
         answer: list[int | tuple[int, ...]] = []
         self._said.append((parts, answer))
         self._reply = _remembered(
-            self._answer(self.cursor, len(self._said) - 1, max_tokens), answer
+            self._answer(self.cursor, len(self._said) - 1, max_tokens, voice), answer
         )
         return self._reply
 

@@ -16,31 +16,28 @@ import mlx.core as mx
 import numpy as np
 
 from lfm2audio_mlx.audio.features import check_speech, log_mel
-from lfm2audio_mlx.audio.files import AudioSource, read_audio, streaming
+from lfm2audio_mlx.audio.files import AudioSource, read_audio
 from lfm2audio_mlx.audio.probe import source_name
-from lfm2audio_mlx.audio.vad import SAMPLE_RATE, Speech, SpeechCutter
 from lfm2audio_mlx.conversation import Chat
 from lfm2audio_mlx.errors import RequestError
-from lfm2audio_mlx.generation.decode import (
-    AudioFrame,
-    Cursor,
-    Event,
-    Interleaved,
-    Sequential,
-    TextToken,
-    generate,
-)
+from lfm2audio_mlx.generation.cursor import Cursor
+from lfm2audio_mlx.generation.decode import Event, TextToken, generate
 from lfm2audio_mlx.generation.loops import repeated
 from lfm2audio_mlx.generation.prompt import AudioClip, beginning, open_turn, turn
-from lfm2audio_mlx.generation.render import Voice, render
+from lfm2audio_mlx.generation.render import render, voiced
 from lfm2audio_mlx.generation.sampling import GREEDY, Sampling
+from lfm2audio_mlx.generation.schedules import Interleaved, Sequential
 from lfm2audio_mlx.generation.score import log_likelihoods
+from lfm2audio_mlx.generation.steps import Steps
+from lfm2audio_mlx.generation.voice import Voice
 from lfm2audio_mlx.installed import EMBEDDED
+from lfm2audio_mlx.memory import set_limits
 from lfm2audio_mlx.models.lfm2 import Lfm2State
+from lfm2audio_mlx.recording import hear_spans, most_tokens
 from lfm2audio_mlx.results import EndOfTurn, Exchange, Progress, Sound, Span, Transcript, Words
 from lfm2audio_mlx.text.sentences import to_say
 from lfm2audio_mlx.text.tokenizer import Tokenizer
-from lfm2audio_mlx.tokens import CONTEXT_LENGTH
+from lfm2audio_mlx.tokens import CONTEXT_LENGTH, Modality
 from lfm2audio_mlx.weights import Checkpoint, load
 
 log = logging.getLogger(__name__)
@@ -52,6 +49,14 @@ CHAT_VOICE = Sampling(temperature=1.0, top_k=4)
 """How speech is sampled in either task (model card)."""
 
 Mode = Literal["interleaved", "sequential"]
+
+BATCH = 8
+"""Spans of a recording that are put into words at once. Reading the weights is most of the work,
+and serves all."""
+
+GROUPS = (1, 1, 2, 4)
+"""Frames of speech that a GPU decodes together, at first and later: as many as can be waited for
+while the others are played, if speech is made in half of its time. A quarter of the launches."""
 
 SNAPSHOTS = 8
 """System prompts of which the model's state is kept."""
@@ -66,6 +71,8 @@ class Engine:
     def __init__(self, checkpoint: Checkpoint, tokenizer: Tokenizer, name: str = ""):
         self.name = name
         self.config, self.model, self.codec = checkpoint.config, checkpoint.model, checkpoint.codec
+        self.unpacked = checkpoint.unpacked
+        self.steps = Steps(self.model)
         self.tokenizer = tokenizer
         self.context = min(CONTEXT_LENGTH, self.config.max_position_embeddings)
         self._snapshot = lru_cache(SNAPSHOTS)(self._behind)
@@ -77,19 +84,24 @@ class Engine:
         dtype: str | None = None,
         digests: bool = False,
         name: str | None = None,
+        unpack: bool | None = None,
     ) -> "Engine":
         """Load a folder made by `lfm convert`; without one, the tiny embedded checkpoint.
 
         `dtype` ("float32", "bfloat16", "float16") overrides the stored type of what is not
         quantised. `digests` checks every file against its sha256 first, not its size alone.
-        `name` is what the engine calls itself, its folder's path unless told otherwise.
+        `name` is what the engine calls itself, its folder's path unless told otherwise. `unpack`
+        says whether quantised weights are turned to float32; without it they are on a CPU that
+        has memory for that.
 
         Raises:
             ConfigError: the folder's configuration is missing or at fault.
             CheckpointError: a weight file or the tokenizer is.
         """
         folder = Path(folder)
-        return cls(load(folder, dtype, digests), Tokenizer(folder), name or str(folder.resolve()))
+        set_limits()
+        checkpoint = load(folder, dtype, digests, unpack)
+        return cls(checkpoint, Tokenizer(folder), name or str(folder.resolve()))
 
     @property
     def dtype(self) -> mx.Dtype:
@@ -125,41 +137,25 @@ class Engine:
         return Transcript.of(self.spans(audio, prompt=prompt))
 
     def spans(
-        self, audio: AudioSource, *, prompt: str | None = None, after: float = 0.0
+        self,
+        audio: AudioSource,
+        *,
+        prompt: str | None = None,
+        after: float = 0.0,
+        batch: int = BATCH,
     ) -> Iterator[Span | Progress]:
-        """The words of a recording of any length, span by span as they are heard, greedy; between
-        them, how far it is.
+        """The words of a recording of any length, span by span in order, greedy; between them,
+        how far it is.
 
-        Sound is cut at pauses into spans of at most 30 s, each heard by itself; what is no speech
-        is not. Memory does not grow with the length. `prompt` replaces the checkpoint's own
-        system prompt. Spans that end by `after` (seconds) are passed over: they are known.
+        Sound is cut at pauses into spans of at most 30 s; what is no speech is not heard. `batch`
+        of them are put into words at once. Memory does not grow with the length. `prompt`
+        replaces the checkpoint's own system prompt. Spans that end by `after` (seconds) are
+        passed over: they are known.
 
         Raises:
             AudioError: it cannot be read, or is too short or not finite.
         """
-        rate, cutter, done = self.config.features.sample_rate, SpeechCutter(), 0
-        with streaming(audio, rate) as (duration, blocks):
-            if duration * rate < self.config.features.win_length:
-                samples = np.concatenate([np.zeros(0, np.float32), *blocks])
-                check_speech(samples, self.config.features, source_name(audio))
-            yield Progress(0.0, duration)
-            for block in blocks:
-                for at in range(0, len(block), rate):  # a second at a time
-                    piece = block[at : at + rate]
-                    yield from self._heard(cutter.push(piece), duration, after, prompt)
-                    done += len(piece)
-                    yield Progress(min(done / rate, duration), duration)
-            yield from self._heard(cutter.finish(), duration, after, prompt)
-            yield Progress(duration, duration)
-
-    def _heard(
-        self, spoken: list[Speech], duration: float, after: float, prompt: str | None
-    ) -> Iterator[Span]:
-        for speech in spoken:
-            end = min(speech.end, duration)
-            if end > after:
-                span = self.hear((speech.samples, SAMPLE_RATE), prompt=prompt)
-                yield replace(span, start=speech.start, end=end)
+        return hear_spans(self, audio, prompt, after, batch)
 
     def hear(
         self, audio: AudioSource, *, prompt: str | None = None, max_tokens: int | None = None
@@ -173,10 +169,8 @@ class Engine:
             AudioError: see `listen`.
             ContextError: the recording is longer than the context.
         """
-        clip = self.listen(audio)
-        seconds = self._seconds(clip)
-        cursor = self._begin(prompt or self.config.prompts.transcribe, [clip])
-        limit = 32 + int(24 * seconds) if max_tokens is None else max_tokens
+        cursor, seconds = self.asked_for_words(audio, prompt)
+        limit = most_tokens(seconds) if max_tokens is None else max_tokens
         tokens: list[int] = []
         complete = loop = False
         for event in self._generate(cursor, "sequential", GREEDY, GREEDY, limit, mx.random.key(0)):
@@ -190,6 +184,15 @@ class Engine:
                     break
         text = self.tokenizer.decode(tokens).strip()
         return Span(0.0, seconds, text, tuple(tokens), complete, loop)
+
+    def asked_for_words(self, audio: AudioSource, prompt: str | None) -> tuple[Cursor, float]:
+        """A cursor where the words of a short recording begin, and how long that is, in seconds.
+
+        Raises:
+            AudioError, ContextError: see `listen`.
+        """
+        clip = self.listen(audio)
+        return self._begin(prompt or self.config.prompts.transcribe, [clip]), self._seconds(clip)
 
     def say(
         self,
@@ -225,17 +228,16 @@ class Engine:
         max_tokens: int | None,
         key: mx.array,
     ) -> Iterator[Sound]:
-        voice = Voice(self.codec)
+        voice = self.voice()
         for number, piece in enumerate(pieces):
             cursor = start.copy()
             said = turn(self.tokenizer, "user", [piece])
             cursor.extend([*said, open_turn(self.tokenizer, "assistant")])
             limit = 64 + 4 * len(piece) if max_tokens is None else max_tokens
             key, now = mx.random.split(key)
-            for event in self._generate(cursor, "sequential", GREEDY, sampling, limit, now):
-                if isinstance(event, AudioFrame) and not event.ends_audio:
-                    sound = voice.speak(event)
-                    yield replace(sound, sentence=number, sentences=len(pieces), text=piece)
+            for event in self._generate(cursor, "sequential", GREEDY, sampling, limit, now, voice):
+                if isinstance(event, Sound):
+                    yield replace(event, sentence=number, sentences=len(pieces), text=piece)
                 elif isinstance(event, EndOfTurn) and event.reason != "end":
                     log.warning("%r was cut off: its %s is used up", piece, event.reason)
         last = {"sentence": len(pieces) - 1, "sentences": len(pieces), "text": pieces[-1]}
@@ -258,12 +260,14 @@ class Engine:
         """
         _key(seed)  # refuses one that is none
 
-        def answer(cursor: Cursor, number: int, max_tokens: int) -> Generator[Event, None, None]:
+        def answer(
+            cursor: Cursor, number: int, max_tokens: int, voice: Voice | None
+        ) -> Generator[Event, None, None]:
             key = _key(seed)  # each answer draws from one of its own
             for _ in range(number):
                 key, _ = mx.random.split(key)
             _, now = mx.random.split(key)
-            return self._generate(cursor, mode, text, audio, max_tokens, now)
+            return self._generate(cursor, mode, text, audio, max_tokens, now, voice)
 
         return Chat(self, self._opened(system or self.config.prompts.chat), answer, history)
 
@@ -290,9 +294,14 @@ class Engine:
         shares = np.exp(logs - logs.max())
         return dict(zip(labels, (shares / shares.sum()).tolist(), strict=True))
 
+    def voice(self) -> Voice:
+        """A new stream of speech."""
+        return Voice(self.codec, GROUPS if mx.default_device() == mx.Device(mx.gpu) else (1,))
+
     def render(self, events: Iterator[Event]) -> Generator[Words | Sound | EndOfTurn]:
         """Tokens to words, frames to sound, as they come."""
-        return render(events, self.tokenizer, self.codec)
+        voice = self.voice()
+        return render(voiced(events, voice), self.tokenizer, voice)
 
     def _voice_prompt(self, voice: str | None) -> str:
         prompts = self.config.prompts
@@ -317,11 +326,20 @@ class Engine:
         return cursor
 
     def prepare(self) -> None:
-        """Run the checkpoint's own prompts through the model now, so that no first request waits
-        for that (nor for what MLX compiles)."""
+        """Run the checkpoint's own prompts through the model now, and once each step there is, so
+        that no first request waits for that, nor for what MLX compiles."""
         prompts = self.config.prompts
         for prompt in (prompts.transcribe, prompts.speak, prompts.chat):
             self._opened(prompt)
+        cursor, voice, key = self._begin(prompts.chat, ["?"]), self.voice(), mx.random.key(0)
+        hidden = cursor.advance(self.model)
+        for sampling in (SAY_VOICE, CHAT_VOICE):
+            codes = self.steps.frame(hidden, sampling, key)
+            voice.push(codes)
+            voice.confirm(ended=False)
+            hidden = cursor.step_ahead(self.steps, Modality.AUDIO_OUT, codes)
+        word = self.steps.word(hidden, GREEDY, key)
+        mx.eval(cursor.step_ahead(self.steps, Modality.TEXT, word))
 
     def _opened(self, system: str) -> Cursor:
         """A cursor behind a system prompt, which goes through the model once.
@@ -345,6 +363,7 @@ class Engine:
         audio: Sampling,
         max_tokens: int,
         key: mx.array,
+        voice: Voice | None = None,
     ) -> Generator[Event, None, None]:
         config = self.config
         schedule = (
@@ -353,7 +372,7 @@ class Engine:
             else Interleaved(config.interleaved_n_text, config.interleaved_n_audio)
         )
         return generate(
-            self.model,
+            self.steps,
             self.tokenizer.special,
             cursor,
             schedule,
@@ -361,6 +380,7 @@ class Engine:
             audio=audio,
             max_tokens=max_tokens,
             key=key,
+            voice=voice,
         )
 
 

@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 
 from lfm2audio_mlx.config import ModelConfig, QuantizationConfig, read_config
 from lfm2audio_mlx.errors import CheckpointError
+from lfm2audio_mlx.layout import join_layers, pays_to_unpack, unpack_layers
 from lfm2audio_mlx.manifest import check_files, read_manifest
 from lfm2audio_mlx.models.codec import Codec
 from lfm2audio_mlx.models.detokenizer import Detokenizer
@@ -33,9 +34,9 @@ __all__ = [
     "load",
     "open_tensors",
     "quantize",
+    "unpacked_size",
+    "usual_dtype",
 ]
-
-"""The tiny checkpoint that ships with the package."""
 
 FILES = {
     "model": "model.safetensors",
@@ -47,14 +48,18 @@ FILES = {
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A loaded model and the decoder it speaks through."""
+    """A loaded model and the decoder it speaks through. `unpacked`: its quantised weights stand
+    in memory as float32."""
 
     config: ModelConfig
     model: Lfm2Audio
     codec: Codec
+    unpacked: bool = False
 
 
-def load(folder: Path, dtype: str | None = None, digests: bool = False) -> Checkpoint:
+def load(
+    folder: Path, dtype: str | None = None, digests: bool = False, unpack: bool | None = None
+) -> Checkpoint:
     """Load a converted folder. Sizes of files are checked, `digests` too when asked to.
 
     `dtype` overrides the stored type of all that is not quantised (parity with the reference
@@ -69,22 +74,44 @@ def load(folder: Path, dtype: str | None = None, digests: bool = False) -> Check
     config = read_config(folder)
     if manifest := read_manifest(folder):
         check_files(folder, manifest, digests)
-    if dtype is None:
-        dtype = config.dtype if mx.default_device() == mx.Device(mx.gpu) else "float32"
+    dtype = dtype or usual_dtype(config)
     decoder = "detokenizer" if config.detokenizer else "mimi"
-    log.debug("loading %s: %s, in %s, on %s", folder, decoder, dtype, mx.default_device())
-    modules = {part: build(config, part) for part in ("model", decoder)}
-    for part, module in modules.items():
+    stored = {part: open_tensors(folder / FILES[part]) for part in ("model", decoder)}
+    if unpack is None:
+        unpack = pays_to_unpack(unpacked_size(config, stored), dtype)
+    way = "unpacked to float32" if unpack else "as they are stored"
+    log.debug("loading %s: %s, in %s, weights %s", folder, decoder, dtype, way)
+    modules: dict[str, nn.Module] = {}
+    for part in list(stored):
+        module = modules[part] = build(config, part)
         quantize(module, part, config.quantization)
-        path = folder / FILES[part]
-        fill(module, open_tensors(path), str(path))
+        fill(module, stored.pop(part), str(folder / FILES[part]))
         # Rounding a decoder's phases and sums to 16 bits is audible, and it is small.
         module.set_dtype(getattr(mx, dtype) if part == "model" else mx.float32)
         module.eval()
+        join_layers(module)
+        if unpack:
+            unpack_layers(module)
         mx.eval(module.parameters())
     model, codec = modules["model"], modules[decoder]
     assert isinstance(model, Lfm2Audio) and isinstance(codec, Mimi | Detokenizer)
-    return Checkpoint(config, model, codec)
+    return Checkpoint(config, model, codec, unpack)
+
+
+def usual_dtype(config: ModelConfig) -> str:
+    """MLX's CPU backend is fast in float32 only; a GPU gets what is stored."""
+    return config.dtype if mx.default_device() == mx.Device(mx.gpu) else "float32"
+
+
+def unpacked_size(config: ModelConfig, stored: dict[str, dict[str, mx.array]]) -> int:
+    """Bytes that the quantised weights of these parts would take in float32."""
+    size = 0
+    for name, entry in config.quantization.items():
+        part, _, path = name.partition(".")
+        packed = stored.get(part, {}).get(f"{path}.weight")
+        if packed is not None:
+            size += packed.size * 32 // entry.bits * 4
+    return size
 
 
 def build(config: ModelConfig, part: str) -> nn.Module:
@@ -147,13 +174,15 @@ def open_tensors(path: Path) -> dict[str, mx.array]:
 
 
 def fill(module: nn.Module, tensors: dict[str, mx.array], where: str) -> None:
-    """Give a built network its weights.
+    """Give a built network its weights, laid out for use.
 
     Raises:
         CheckpointError: see `check_tensors`.
     """
     check_tensors(module, tensors, where)
     module.load_weights(list(tensors.items()), strict=True)
+    if isinstance(module, Mimi):
+        module.prepare()
 
 
 def check_tensors(module: nn.Module, tensors: dict[str, mx.array], where: str) -> None:

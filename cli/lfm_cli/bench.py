@@ -18,6 +18,7 @@ from lfm_cli.terminal import JsonOption, columns, emit, megabytes, progress_bar
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from lfm_cli.costs import Cost
     from lfm_cli.stages import Figure
 
 __all__ = ["bench"]
@@ -41,12 +42,15 @@ def bench(
     folder = choose_model(model)
     machine = _machine()
     with usable():
-        told, figures, peak = _measure(folder, repeat)
+        told, figures, counted, peak = _measure(folder, repeat)
     if as_json:
         stages = [asdict(figure) for figure in figures]
-        emit("bench", machine=machine, model=told, stages=stages, peak_memory_bytes=peak)
+        steps = [asdict(cost) for cost in counted]
+        emit(
+            "bench", machine=machine, model=told, stages=stages, steps=steps, peak_memory_bytes=peak
+        )
         return
-    header = {**machine, "model": told["name"], "dtype": told["dtype"]}
+    header = {**machine, "model": told["name"], "dtype": told["dtype"], "weights": told["weights"]}
     columns([(name, str(value)) for name, value in header.items()])
     print()
     rows = [
@@ -54,13 +58,18 @@ def bench(
         for figure in figures
     ]
     columns([("STAGE", "MEDIAN", "BEST"), *rows], right=(1, 2))
+    print()
+    steps = [(c.name, f"{c.launches:,}", megabytes(c.weight_bytes)) for c in counted]
+    columns([("STEP", "KERNELS", "WEIGHTS READ"), *steps], right=(1, 2))
     print(f"\neach run {repeat} times after one to warm up; at most {megabytes(peak)} of memory")
 
 
-def _measure(folder: Path, repeat: int) -> tuple[dict[str, str], list[Figure], int]:
-    """What the model is, the figure of each stage, and the most memory in bytes."""
+def _measure(folder: Path, repeat: int) -> tuple[dict[str, str], list[Figure], list[Cost], int]:
+    """What the model is, the figure of each stage, the cost of each step, and the most memory in
+    bytes."""
     import mlx.core as mx
 
+    from lfm_cli.costs import costs
     from lfm_cli.stages import STAGES, load_stage, measure
 
     with progress_bar("measuring") as progress:
@@ -70,8 +79,11 @@ def _measure(folder: Path, repeat: int) -> tuple[dict[str, str], list[Figure], i
         for stage in STAGES:
             progress(len(figures), len(STAGES) + 1)
             figures.append(measure(stage, engine, repeat))
+    peak = mx.get_peak_memory()
     dtype = str(engine.dtype).rpartition(".")[2]
-    return {"name": model_name(folder), "dtype": dtype}, figures, mx.get_peak_memory()
+    weights = "unpacked" if engine.unpacked else "as stored"
+    told = {"name": model_name(folder), "dtype": dtype, "weights": weights}
+    return told, figures, costs(engine), peak
 
 
 def _machine() -> dict[str, Any]:

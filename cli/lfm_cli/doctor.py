@@ -183,6 +183,38 @@ def judge_memory(total: int, size: int) -> Finding:
     return Finding("fault", f"{told}, and the model needs {needed / 1e9:,.1f} GB", mend)
 
 
+def _weights(model: str | None) -> Finding:
+    """In what form a CPU multiplies quantised weights is most of its speed."""
+    try:
+        import mlx.core as mx
+
+        from lfm2audio_mlx.config import read_config
+        from lfm2audio_mlx.layout import pays_to_unpack
+        from lfm2audio_mlx.weights import FILES, open_tensors, unpacked_size, usual_dtype
+    except ImportError:
+        return Finding("skipped", "MLX cannot be loaded")
+    if mx.default_device() == mx.Device(mx.gpu):
+        return Finding("ok", "as they are stored, on the GPU")
+    try:
+        folder = _chosen(model)
+        config = read_config(folder)
+        parts = ("model", "detokenizer" if config.detokenizer else "mimi")
+        size = unpacked_size(config, {part: open_tensors(folder / FILES[part]) for part in parts})
+    except LfmError:
+        return Finding("skipped", "no model to look at")  # there is a check of its own for that
+    return judge_weights(size, pays_to_unpack(size, usual_dtype(config)))
+
+
+def judge_weights(size: int, unpacked: bool) -> Finding:
+    """Bytes of weights in float32, and whether they will stand in memory so -> what that means."""
+    if not size:
+        return Finding("ok", "not quantised, on the CPU")
+    if unpacked:
+        return Finding("ok", f"unpacked to {size / 1e9:,.1f} GB of float32, fastest on a CPU")
+    told = f"stay packed, which is slow on a CPU: {size / 1e9:,.1f} GB do not fit well"
+    return Finding("note", told, "end other programs that take memory")
+
+
 # The model
 
 
@@ -375,6 +407,7 @@ CHECKS: dict[str, Callable[[str | None], Finding]] = {
     "MLX": _mlx,
     "GPU": _metal,
     "memory": _memory,
+    "weights": _weights,
     "model": _model,
     "loudspeaker": _loudspeaker,
     "microphone": _microphone,

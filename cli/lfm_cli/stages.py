@@ -21,10 +21,13 @@ import mlx.core as mx
 import numpy as np
 
 from lfm2audio_mlx.audio.features import log_mel
-from lfm2audio_mlx.engine import Engine
-from lfm2audio_mlx.generation.decode import Cursor
-from lfm2audio_mlx.generation.prompt import AudioCodes, TextIds
+from lfm2audio_mlx.engine import BATCH, CHAT_VOICE, Engine
+from lfm2audio_mlx.generation.cursor import Cursor
+from lfm2audio_mlx.generation.prompt import TextIds
+from lfm2audio_mlx.generation.rows import Rows
+from lfm2audio_mlx.generation.sampling import GREEDY
 from lfm2audio_mlx.results import Sound, Words
+from lfm2audio_mlx.tokens import Modality
 
 __all__ = ["STAGES", "Figure", "Stage", "load_stage", "measure", "speechlike"]
 
@@ -176,40 +179,33 @@ def _filled(engine: Engine, positions: int = STEP_POSITIONS) -> tuple[Cursor, mx
 
 def _prepare_text(engine: Engine) -> Run:
     cursor, hidden = _filled(engine)
-    mx.eval(hidden)
-    token = 0
+    steps, key = engine.steps, mx.random.key(0)
+    drawn = steps.word(hidden, GREEDY, key)
+    mx.eval(drawn)
 
     def step() -> None:
-        nonlocal token
-        cursor.pending.append(TextIds((token,)))
-        logits = engine.model.text_logits(cursor.advance(engine.model))
-        token = int(mx.argmax(logits, axis=-1)[0])
+        nonlocal drawn
+        hidden = cursor.step_ahead(steps, Modality.TEXT, drawn)
+        drawn = steps.word(hidden, GREEDY, key)
+        drawn.item()
 
     return _milliseconds(step, STEPS)
 
 
 def _prepare_backbone(engine: Engine) -> Run:
     cursor, hidden = _filled(engine)
-    mx.eval(hidden)
-
-    def step() -> None:
-        cursor.pending.append(TextIds((0,)))
-        mx.eval(cursor.advance(engine.model))
-
-    return _milliseconds(step, STEPS)
-
-
-def _frame(engine: Engine, hidden: mx.array) -> tuple[int, ...]:
-    """The codes of a frame, greedy, and never the one that ends the speech."""
-    size = engine.config.codebook_size
-    codes = engine.model.depthformer(hidden, lambda logits: mx.argmax(logits[:, :size], axis=-1))
-    return tuple(int(code) for code in np.array(codes[0]))
+    word = mx.array([0])
+    mx.eval(hidden, word)
+    return _milliseconds(
+        lambda: mx.eval(cursor.step_ahead(engine.steps, Modality.TEXT, word)), STEPS
+    )
 
 
 def _prepare_depth(engine: Engine) -> Run:
     _, hidden = _filled(engine)
-    mx.eval(hidden)
-    return _milliseconds(lambda: _frame(engine, hidden), STEPS)
+    key = mx.random.key(0)
+    mx.eval(hidden, key)
+    return _milliseconds(lambda: mx.eval(engine.steps.frame(hidden, CHAT_VOICE, key)), STEPS)
 
 
 def _prepare_codec(engine: Engine) -> Run:
@@ -229,17 +225,19 @@ def _prepare_codec(engine: Engine) -> Run:
 def _prepare_speech(engine: Engine) -> Run:
     """All of speech in turn, whatever the model would rather do: step, frame, sound."""
     cursor, hidden = _filled(engine)
-    mx.eval(hidden)
-    state: Any = None
+    key = mx.random.key(0)
+    mx.eval(hidden, key)
+    voice = engine.voice()
 
     def speak() -> None:
-        nonlocal state, hidden
+        nonlocal hidden
         for _ in range(FRAMES):
-            codes = _frame(engine, hidden)
-            samples, state = engine.codec.decode(mx.array(codes)[None, :, None], state)
-            mx.eval(samples)
-            cursor.pending.append(AudioCodes((codes,)))
-            hidden = cursor.advance(engine.model)
+            codes = engine.steps.frame(hidden, CHAT_VOICE, key)
+            voice.push(codes)
+            hidden = cursor.step_ahead(engine.steps, Modality.AUDIO_OUT, codes)
+            mx.async_eval(hidden)
+            voice.confirm(ended=False)
+        mx.eval(hidden)
 
     return _speed(speak, FRAMES * engine.codec.frame_size / engine.codec.sample_rate)
 
@@ -265,10 +263,24 @@ def _prepare_answer(kind: type[Words] | type[Sound]) -> Callable[[Engine], Run]:
     return prepare
 
 
-def _prepare_transcription(engine: Engine) -> Run:
-    rate = engine.config.features.sample_rate
-    recording = speechlike(LONG_SECONDS, rate), rate
-    return _speed(lambda: engine.hear(recording, max_tokens=TRANSCRIPT_TOKENS), LONG_SECONDS)
+def _prepare_transcription(count: int) -> Callable[[Engine], Run]:
+    """Recordings of 30 s, so many at once, each in as many tokens as unhurried speech has."""
+
+    def prepare(engine: Engine) -> Run:
+        rate = engine.config.features.sample_rate
+        recording = speechlike(LONG_SECONDS, rate), rate
+
+        def hear() -> None:
+            rows = Rows(engine.steps, engine.tokenizer.special, count)
+            for _ in range(count):
+                cursor, _ = engine.asked_for_words(recording, None)
+                rows.add(cursor, TRANSCRIPT_TOKENS)
+            for _ in range(TRANSCRIPT_TOKENS):
+                rows.step()  # also of those that the model has ended
+
+        return _speed(hear, count * LONG_SECONDS)
+
+    return prepare
 
 
 STAGES = (
@@ -285,6 +297,7 @@ STAGES = (
     Stage("first text", "ms", _prepare_answer(Words)),
     Stage("first audio", "ms", _prepare_answer(Sound)),
     Stage("speech", "x", _prepare_speech),
-    Stage("transcription", "x", _prepare_transcription),
+    Stage("transcription", "x", _prepare_transcription(1)),
+    Stage(f"transcription, {BATCH} at once", "x", _prepare_transcription(BATCH)),
 )
 """All stages but loading, in the order in which an answer goes through them."""

@@ -16,6 +16,7 @@ from lfm2audio_mlx.audio.probe import SUFFIXES, probe
 from lfm2audio_mlx.engine import Engine
 from lfm2audio_mlx.errors import RequestError
 from lfm2audio_mlx.generation.sampling import GREEDY
+from lfm2audio_mlx.models.compiled import compiling
 from lfm2audio_mlx.text.tokenizer import Tokenizer
 from lfm2audio_mlx.weights import Checkpoint, build, fill
 from lfm_convert.source import open_source
@@ -71,7 +72,8 @@ def measure_importance(
     engine = full_precision(source, family)
     parts: dict[str, nn.Module] = {"model": engine.model}
     parts["detokenizer" if engine.config.detokenizer else "mimi"] = cast(Any, engine.codec)
-    with _watching(parts) as sums:
+    # A compiled step would call its layers once and never again.
+    with compiling(False), _watching(parts) as sums:
         for path in recordings:
             engine.hear(path)
             for _ in engine.chat(audio=GREEDY).reply(path, max_tokens=ANSWER):

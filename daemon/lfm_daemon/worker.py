@@ -33,9 +33,6 @@ __all__ = ["main"]
 
 log = logging.getLogger("lfm_daemon.worker")
 
-CACHE_LIMIT = 256 << 20
-"""Bytes that MLX may keep of what it has freed; without it, long-lived processes only grow."""
-
 
 @dataclass
 class Task:
@@ -195,7 +192,6 @@ def main() -> None:
     # Of ours alone: MLX keeps what it compiles in the system's.
     tempfile.tempdir = sys.argv[3]
     begun = time.monotonic()
-    mx.set_cache_limit(CACHE_LIMIT)
     try:
         engine = Engine.load(Path(sys.argv[1]), name=sys.argv[2])
         engine.prepare()

@@ -96,14 +96,32 @@ def length(segments: Iterable[Segment]) -> int:
 
 
 def embed(model: Lfm2Audio, segments: Iterable[Segment]) -> mx.array:
-    """Segments as backbone inputs, [1, length(segments), hidden]."""
-    pieces: list[mx.array] = []
+    """Segments as backbone inputs, [1, length(segments), hidden].
+
+    All text is looked up at once, all codes are, and one gather puts the rows in order.
+    """
+    ids: list[int] = []
+    frames: list[tuple[int, ...]] = []
+    clips: list[mx.array] = []
+    places: list[tuple[str, range]] = []  # for each segment the table and the rows it is found in
+    heard = 0
     for segment in segments:
         match segment:
-            case TextIds(ids):
-                pieces.append(model.embed_text(mx.array([ids])))
-            case AudioClip(features=features):
-                pieces.append(model.embed_audio(features[None]))
-            case AudioCodes(frames):
-                pieces.append(model.embed_codes(mx.array([frames])))
-    return mx.concatenate(pieces, axis=1)
+            case TextIds(more):
+                places.append(("ids", range(len(ids), len(ids) + len(more))))
+                ids += more
+            case AudioCodes(more):
+                places.append(("frames", range(len(frames), len(frames) + len(more))))
+                frames += more
+            case AudioClip(features, positions):
+                places.append(("clips", range(heard, heard + positions)))
+                clips.append(model.embed_audio(features[None]))
+                heard += positions
+    tables = [model.embed_text(mx.array([ids]))] if ids else []
+    tables += [model.embed_codes(mx.array([frames]))] if frames else []
+    tables += clips
+    if len(tables) == 1:
+        return tables[0]
+    first = {"ids": 0, "frames": len(ids), "clips": len(ids) + len(frames)}
+    order = [first[table] + row for table, rows in places for row in rows]
+    return mx.concatenate(tables, axis=1)[:, mx.array(order)]

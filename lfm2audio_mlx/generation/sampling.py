@@ -6,7 +6,7 @@ import mlx.core as mx
 
 from lfm2audio_mlx.errors import RequestError
 
-__all__ = ["GREEDY", "Sampling", "sample"]
+__all__ = ["GREEDY", "Sampling", "choose", "noise", "sample"]
 
 
 @dataclass(frozen=True)
@@ -31,14 +31,25 @@ GREEDY = Sampling()
 
 
 def sample(logits: mx.array, sampling: Sampling, key: mx.array | None) -> mx.array:
-    """Choose from logits [B, N] -> [B]; `key` is not needed when greedy.
+    """Choose from logits [B, N] -> [B]; `key` is not needed when greedy."""
+    return choose(logits, sampling, noise(logits.shape, sampling, key))
 
-    As the reference, top-k keeps every value that ties with the k-th.
+
+def noise(shape: tuple[int, ...], sampling: Sampling, key: mx.array | None) -> mx.array | None:
+    """What `choose` adds, of which many choices can have their part at once; None when greedy."""
+    return None if sampling.greedy else mx.random.gumbel(shape, key=key)
+
+
+def choose(logits: mx.array, sampling: Sampling, noise: mx.array | None) -> mx.array:
+    """Choose from logits [B, N] with Gumbel noise [B, N] -> [B].
+
+    The largest of noisy logits is a draw from their softmax (Gumbel 1954). As the reference,
+    top-k keeps every value that ties with the k-th.
     """
-    if sampling.greedy:
+    if noise is None:
         return mx.argmax(logits, axis=-1)
-    logits = logits.astype(mx.float32) / sampling.temperature
+    noisy = logits.astype(mx.float32) / sampling.temperature + noise
     if 0 < sampling.top_k < logits.shape[-1]:
         least = mx.topk(logits, sampling.top_k, axis=-1).min(axis=-1, keepdims=True)
-        logits = mx.where(logits < least, -mx.inf, logits)
-    return mx.random.categorical(logits, key=key)
+        noisy = mx.where(logits < least, -mx.inf, noisy)
+    return mx.argmax(noisy, axis=-1)

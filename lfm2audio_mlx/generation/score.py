@@ -2,7 +2,7 @@
 
 import mlx.core as mx
 
-from lfm2audio_mlx.generation.decode import Cursor
+from lfm2audio_mlx.generation.cursor import Cursor
 from lfm2audio_mlx.generation.prompt import TextIds, embed
 from lfm2audio_mlx.models.lfm2_audio import Lfm2Audio
 

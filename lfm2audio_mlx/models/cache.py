@@ -6,48 +6,62 @@ stays good. Keeping it is a snapshot at no cost; MLX copies a buffer only when i
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import mlx.core as mx
 
-__all__ = ["KVCache", "WindowCache", "push_tail"]
+__all__ = ["KVCache", "WindowCache", "push_tail", "shifted"]
 
 GROWTH = 256
 """Positions by which a `KVCache` grows: few distinct shapes, so that memory stays flat."""
 
 
-@dataclass(frozen=True)
-class KVCache:
-    """Keys and values of all past positions, [B, H, capacity, D], of which `length` are filled."""
+class KVCache(NamedTuple):
+    """Keys and values of all past positions, [B, H, capacity, D]; what lies beyond the positions
+    there were is not to be looked at, and is written over."""
 
     keys: mx.array
     values: mx.array
-    length: int
+
+    @property
+    def capacity(self) -> int:
+        return self.keys.shape[2]
+
+    def first(self, length: int) -> "KVCache":
+        """Those of the first positions."""
+        return KVCache(self.keys[:, :, :length], self.values[:, :, :length])
+
+    def grown(self, length: int) -> "KVCache":
+        """With room for so many positions."""
+        missing = length - self.capacity
+        if missing <= 0:
+            return self
+        B, H, _, D = self.keys.shape
+        room = mx.zeros((B, H, -(-missing // GROWTH) * GROWTH, D), self.keys.dtype)
+        return KVCache(*(mx.concatenate([old, room], axis=2) for old in self))
 
     @staticmethod
-    def append(past: "KVCache | None", keys: mx.array, values: mx.array) -> "KVCache":
-        """Past and new positions; keys and values [B, H, T, D]."""
-        B, H, T, D = keys.shape
-        length = past.length if past else 0
-        if past is None or length + T > past.keys.shape[2]:
-            missing = length + T - (past.keys.shape[2] if past else 0)
-            room = mx.zeros((B, H, -(-missing // GROWTH) * GROWTH, D), keys.dtype)
-            old_keys, old_values = (past.keys, past.values) if past else (room[:, :, :0],) * 2
-            past = KVCache(
-                mx.concatenate([old_keys, room], axis=2),
-                mx.concatenate([old_values, room], axis=2),
-                length,
-            )
-        start = mx.array([length])
+    def append(past: "KVCache | None", keys: mx.array, values: mx.array, offset: int) -> "KVCache":
+        """With keys and values [B, H, T, D] of the positions from `offset` on."""
+        start = mx.array([offset])
+        past = (past or KVCache(keys[:, :, :0], values[:, :, :0])).grown(offset + keys.shape[2])
         return KVCache(
             mx.slice_update(past.keys, keys, start, axes=(2,)),
             mx.slice_update(past.values, values, start, axes=(2,)),
-            length + T,
         )
 
-    @property
-    def filled(self) -> tuple[mx.array, mx.array]:
-        """Keys and values of the positions so far, [B, H, length, D]."""
-        return self.keys[:, :, : self.length], self.values[:, :, : self.length]
+    def put(self, keys: mx.array, values: mx.array, offsets: mx.array) -> "KVCache":
+        """With keys and values [B, H, 1, D] of a position of each row's own, `offsets` [B]."""
+        if offsets.size == 1:
+            return KVCache(
+                mx.slice_update(self.keys, keys, offsets, axes=(2,)),
+                mx.slice_update(self.values, values, offsets, axes=(2,)),
+            )
+        places = mx.broadcast_to(offsets[:, None, None, None], keys.shape)
+        return KVCache(
+            mx.put_along_axis(self.keys, places, keys, axis=2),
+            mx.put_along_axis(self.values, places, values, axis=2),
+        )
 
 
 @dataclass(frozen=True)
@@ -92,3 +106,23 @@ def push_tail(tail: mx.array | None, x: mx.array, size: int) -> tuple[mx.array, 
         tail = mx.zeros((B, size, D), x.dtype)
     x = mx.concatenate([tail, x], axis=1)
     return x, x[:, x.shape[1] - size :]
+
+
+def shifted(
+    taps: tuple[mx.array, ...] | None, x: mx.array, size: int
+) -> tuple[list[mx.array], tuple[mx.array, ...]]:
+    """What each tap of a causal convolution sees of x [B, T, D], oldest first.
+
+    `taps` are the `size` inputs [B, 1, D] before it; none means zeros. Returns size + 1 arrays
+    [B, T, D] and the next taps. For a single step nothing is copied.
+    """
+    B, T, D = x.shape
+    if taps is None:
+        taps = (mx.zeros((B, 1, D), x.dtype),) * size
+    if T == 1:
+        seen = [*taps, x]
+        return seen, tuple(seen[1:])
+    whole = mx.concatenate([*taps, x], axis=1)
+    # Copies, or the next step would hold all of `whole`.
+    last = (mx.contiguous(whole[:, T + k : T + k + 1]) for k in range(size))
+    return [whole[:, k : k + T] for k in range(size + 1)], tuple(last)

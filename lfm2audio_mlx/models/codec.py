@@ -14,9 +14,18 @@ class Codec(Protocol):
 
     sample_rate: int
     frame_size: int
+    codebook_size: int
 
-    def decode(self, codes: mx.array, state: Any = None) -> tuple[mx.array, Any]:
-        """codes [B, codebooks, T] after those in `state` -> samples [B, n], next state."""
+    def decode(
+        self, codes: mx.array, state: Any = None, checked: bool = False
+    ) -> tuple[mx.array, Any]:
+        """codes [B, codebooks, T] after those in `state` -> samples [B, n], next state.
+
+        Codes that the caller has `checked` are not read back, which would wait for the device.
+
+        Raises:
+            RequestError: a code is not in the tables.
+        """
         ...
 
     def flush(self, state: Any) -> mx.array:

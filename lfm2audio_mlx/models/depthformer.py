@@ -11,7 +11,7 @@ import mlx.core as mx
 import mlx.nn as nn
 
 from lfm2audio_mlx.config import DepthformerConfig
-from lfm2audio_mlx.models.layers import SwiGLU
+from lfm2audio_mlx.models.layers import SwiGLU, head_weights
 from lfm2audio_mlx.tokens import AUDIO_VOCABULARY, CODEBOOK_SIZE, END_OF_AUDIO
 
 __all__ = ["Choose", "Depthformer"]
@@ -29,36 +29,53 @@ class DepthAttention(nn.Module):
         super().__init__()
         self.heads, self.kv_heads = config.heads, config.kv_heads
         self.head_dim = config.dim // config.heads
-        self.rope_theta = config.rope_theta
+        self.rope_theta, self.eps = config.rope_theta, config.norm_eps
         width = config.dim + 2 * self.kv_heads * self.head_dim
         self.qkv_proj = nn.Linear(config.dim, width, bias=False)
         self.out_proj = nn.Linear(config.dim, config.dim, bias=False)
         self.q_layernorm = nn.RMSNorm(self.head_dim, eps=config.norm_eps)
         self.k_layernorm = nn.RMSNorm(self.head_dim, eps=config.norm_eps)
 
+    def join(self) -> None:
+        """Make one norm of two."""
+        self.head_weights = self._head_weights()
+
+    def _head_weights(self) -> mx.array:
+        return head_weights(self.q_layernorm, self.k_layernorm, self.heads, self.kv_heads)
+
     def __call__(self, x: mx.array, past: Past) -> tuple[mx.array, Past]:
         """x [B, 1, D]."""
-        B, T, D = x.shape
-        qkv = self.qkv_proj(x).reshape(B, T, -1, self.head_dim).transpose(0, 2, 1, 3)
-        queries, keys, values = mx.split(qkv, [self.heads, self.heads + self.kv_heads], axis=1)
-        offset = past[0].shape[2] if past else 0
-        queries = self._rope(self.q_layernorm(queries), offset)
-        keys = self._rope(self.k_layernorm(keys), offset)
-        if past:
-            keys = mx.concatenate([past[0], keys], axis=2)
-            values = mx.concatenate([past[1], values], axis=2)
-        y = mx.fast.scaled_dot_product_attention(queries, keys, values, scale=self.head_dim**-0.5)
-        return self.out_proj(y.transpose(0, 2, 1, 3).reshape(B, T, D)), (keys, values)
+        B, _, D = x.shape
+        qkv = self.qkv_proj(x).reshape(B, -1, 1, self.head_dim)
+        if past is None:
+            y, past = self._first(qkv)
+        else:
+            y, past = self._next(qkv, *past)
+        return self.out_proj(y.reshape(B, 1, D)), past
 
-    def _rope(self, x: mx.array, offset: int) -> mx.array:
-        return mx.fast.rope(
-            x,
+    def _first(self, qkv: mx.array) -> tuple[mx.array, Past]:
+        """Whoever is alone attends to himself, and is not turned."""
+        B = qkv.shape[0]
+        _, keys, values = mx.split(qkv, [self.heads, self.heads + self.kv_heads], axis=1)
+        share = self.heads // self.kv_heads
+        y = mx.broadcast_to(values, (B, self.kv_heads, share, self.head_dim))
+        return y, (self.k_layernorm(keys), values)
+
+    def _next(self, qkv: mx.array, keys: mx.array, values: mx.array) -> tuple[mx.array, Past]:
+        turned, value = mx.split(qkv, [self.heads + self.kv_heads], axis=1)
+        weights = self.head_weights if "head_weights" in self else self._head_weights()
+        turned = mx.fast.rope(
+            mx.fast.rms_norm(turned, None, self.eps) * weights[:, None],
             self.head_dim,
             traditional=True,
             base=self.rope_theta,
             scale=1.0,
-            offset=offset,
+            offset=keys.shape[2],
         )
+        queries, key = mx.split(turned, [self.heads], axis=1)
+        keys, values = mx.concatenate([keys, key], axis=2), mx.concatenate([values, value], axis=2)
+        y = mx.fast.scaled_dot_product_attention(queries, keys, values, scale=self.head_dim**-0.5)
+        return y, (keys, values)
 
 
 class DepthLayer(nn.Module):
@@ -110,15 +127,15 @@ class Depthformer(nn.Module):
         inputs = self.depth_linear(hidden).reshape(B, self.codebooks, 1, -1)
         past: list[Past] = [None] * len(self.layers)
         codes: list[mx.array] = []
-        embedded = mx.zeros_like(inputs[:, 0])
         for i, codebook in enumerate(self.depth_embeddings):
-            x = inputs[:, i] + embedded
+            x = inputs[:, i]
+            if i:
+                x = x + self.depth_embeddings[i - 1].embedding(codes[-1])[:, None]
             for n, layer in enumerate(self.layers):
                 x, past[n] = layer(x, past[n])
             logits = codebook.logits(x[:, 0])
-            code = self._choose_code(logits, choose) if i else self._choose_first(logits, choose)
-            codes.append(code)
-            embedded = codebook.embedding(code)[:, None]
+            offer = self._choose_code if i else self._choose_first
+            codes.append(offer(logits, choose))
         return mx.stack(codes, axis=1)
 
     def _choose_code(self, logits: mx.array, choose: Choose) -> mx.array:

@@ -1,9 +1,11 @@
 """Layers that several architectures share. Attribute names are those of the checkpoints."""
 
+from collections.abc import Sequence
+
 import mlx.core as mx
 import mlx.nn as nn
 
-__all__ = ["DepthwiseConv", "SwiGLU"]
+__all__ = ["DepthwiseConv", "SwiGLU", "head_weights", "join"]
 
 
 class SwiGLU(nn.Module):
@@ -15,8 +17,16 @@ class SwiGLU(nn.Module):
         self.w3 = nn.Linear(dim, ff_dim, bias=False)
         self.w2 = nn.Linear(ff_dim, dim, bias=False)
 
+    def join(self) -> None:
+        """Make one layer of the two that read the same input."""
+        join(self, "w13", ("w1", "w3"))
+
     def __call__(self, x: mx.array) -> mx.array:
-        return self.w2(nn.silu(self.w1(x)) * self.w3(x))
+        if "w13" in self:
+            gate, up = mx.split(self["w13"](x), 2, axis=-1)
+        else:
+            gate, up = self.w1(x), self.w3(x)
+        return self.w2(nn.silu(gate) * up)
 
 
 class DepthwiseConv(nn.Module):
@@ -36,7 +46,37 @@ class DepthwiseConv(nn.Module):
         """[B, T, D] -> [B, T - K + 1, D]."""
         K = self.weight.shape[0]
         T = x.shape[1] - K + 1
-        y = x[:, :T] * self.weight[0]
-        for k in range(1, K):
-            y = y + x[:, k : k + T] * self.weight[k]
+        return self.over([x[:, k : k + T] for k in range(K)])
+
+    def over(self, seen: Sequence[mx.array]) -> mx.array:
+        """What each tap sees, K times [B, T, D] -> [B, T, D]."""
+        # Slices, since an index would be looked up on the device.
+        weights = mx.split(self.weight, len(seen), axis=0)
+        y = seen[0] * weights[0]
+        for x, weight in zip(seen[1:], weights[1:], strict=True):
+            y = y + x * weight
         return y + self.bias if "bias" in self else y
+
+
+def head_weights(queries: nn.RMSNorm, keys: nn.RMSNorm, heads: int, kv_heads: int) -> mx.array:
+    """Weights [heads + kv_heads, D] that norm queries and keys, head by head, in one go."""
+    rows = ((queries.weight, heads), (keys.weight, kv_heads))
+    return mx.concatenate([mx.broadcast_to(weight, (n, weight.size)) for weight, n in rows])
+
+
+def join(owner: nn.Module, name: str, parts: Sequence[str]) -> None:
+    """Put the rows of linear layers without biases, which all read the same input, into a single
+    one of that name; ones that are stored in different ways stay apart."""
+    layers = [owner[part] for part in parts]
+    if len({_stored(layer) for layer in layers}) > 1:
+        return
+    for part in parts:
+        owner.pop(part)
+    for key in ("weight", "scales", "biases"):
+        if key in layers[0]:
+            layers[0][key] = mx.concatenate([layer[key] for layer in layers])
+    owner[name] = layers[0]
+
+
+def _stored(layer: nn.Linear | nn.QuantizedLinear) -> tuple[int, int] | None:
+    return (layer.bits, layer.group_size) if isinstance(layer, nn.QuantizedLinear) else None

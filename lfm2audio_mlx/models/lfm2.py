@@ -10,12 +10,14 @@ import mlx.core as mx
 import mlx.nn as nn
 
 from lfm2audio_mlx.config import Lfm2Config
-from lfm2audio_mlx.models.cache import KVCache, WindowCache, push_tail
-from lfm2audio_mlx.models.layers import DepthwiseConv, SwiGLU
+from lfm2audio_mlx.models.cache import KVCache, WindowCache, shifted
+from lfm2audio_mlx.models.layers import DepthwiseConv, SwiGLU, head_weights, join
 
 __all__ = ["Lfm2", "Lfm2State"]
 
-LayerState = KVCache | WindowCache | mx.array | None
+Taps = tuple[mx.array, ...]
+"""The last inputs [B, 1, D] of a short convolution, oldest first: all that it sees of the past."""
+LayerState = KVCache | WindowCache | Taps | None
 
 
 @dataclass(frozen=True)
@@ -30,11 +32,23 @@ class Lfm2State:
         """All that it is made of."""
         found: list[mx.array] = []
         for layer in self.layers:
-            if isinstance(layer, KVCache | WindowCache):
+            if isinstance(layer, WindowCache):
                 found += [layer.keys, layer.values]
-            elif layer is not None:
-                found.append(layer)
+            else:
+                found += layer or ()
         return found
+
+    @property
+    def taps(self) -> tuple[LayerState, ...]:
+        """All that a step does not leave in place: what `one_back` needs of the state before."""
+        return tuple(None if isinstance(layer, KVCache) else layer for layer in self.layers)
+
+    def one_back(self, taps: tuple[LayerState, ...]) -> "Lfm2State":
+        """As it was a position ago; what was written for that one is not looked at any more."""
+        layers = (
+            old if old is not None else new for old, new in zip(taps, self.layers, strict=True)
+        )
+        return Lfm2State(tuple(layers), self.offset - 1)
 
 
 class Attention(nn.Module):
@@ -44,7 +58,7 @@ class Attention(nn.Module):
         super().__init__()
         dim, self.head_dim = config.hidden_size, config.head_dim
         self.heads, self.kv_heads = config.num_attention_heads, config.num_key_value_heads
-        self.window, self.rope_theta = window, config.rope_theta
+        self.window, self.rope_theta, self.eps = window, config.rope_theta, config.norm_eps
         self.q_proj = nn.Linear(dim, self.heads * self.head_dim, bias=False)
         self.k_proj = nn.Linear(dim, self.kv_heads * self.head_dim, bias=False)
         self.v_proj = nn.Linear(dim, self.kv_heads * self.head_dim, bias=False)
@@ -52,37 +66,67 @@ class Attention(nn.Module):
         self.q_layernorm = nn.RMSNorm(self.head_dim, eps=config.norm_eps)
         self.k_layernorm = nn.RMSNorm(self.head_dim, eps=config.norm_eps)
 
-    def _rope(self, x: mx.array, offset: int) -> mx.array:
-        return mx.fast.rope(
-            x,
+    def join(self) -> None:
+        """Make one layer of the three that read the same input, and one norm of two."""
+        join(self, "qkv_proj", ("q_proj", "k_proj", "v_proj"))
+        self.head_weights = self._head_weights()
+
+    def _head_weights(self) -> mx.array:
+        return head_weights(self.q_layernorm, self.k_layernorm, self.heads, self.kv_heads)
+
+    def __call__(
+        self, x: mx.array, past: KVCache | WindowCache | None, offset: int
+    ) -> tuple[mx.array, KVCache | WindowCache]:
+        """Positions [B, T, D] from `offset` on."""
+        queries, keys, values = self._project(x, offset)
+        if self.window:
+            assert not isinstance(past, KVCache)
+            keys, values, mask, state = WindowCache.append(past, keys, values, self.window)
+        else:
+            assert not isinstance(past, WindowCache)
+            state = KVCache.append(past, keys, values, offset)
+            keys, values = state.first(offset + x.shape[1])
+            mask = "causal" if x.shape[1] > 1 else None
+        return self._attend(queries, keys, values, mask), state
+
+    def step(
+        self, x: mx.array, past: KVCache, offsets: mx.array, mask: mx.array
+    ) -> tuple[mx.array, KVCache]:
+        """One position a row [B, 1, D], each at an offset of its own; what it sees is `mask`."""
+        queries, keys, values = self._project(x, offsets)
+        state = past.put(keys, values, offsets)
+        return self._attend(queries, state.keys, state.values, mask), state
+
+    def _project(self, x: mx.array, offset: int | mx.array) -> tuple[mx.array, ...]:
+        """Queries, keys and values, [B, heads, T, head_dim] each."""
+        B, T, _ = x.shape
+        if "qkv_proj" in self:
+            qkv = self["qkv_proj"](x)
+        else:
+            qkv = mx.concatenate([self.q_proj(x), self.k_proj(x), self.v_proj(x)], axis=-1)
+        qkv = qkv.reshape(B, T, -1, self.head_dim)
+        turned, values = mx.split(qkv, [self.heads + self.kv_heads], axis=2)
+        weights = self.head_weights if "head_weights" in self else self._head_weights()
+        turned = mx.fast.rms_norm(turned, None, self.eps) * weights
+        turned = mx.fast.rope(
+            turned.transpose(0, 2, 1, 3),
             self.head_dim,
             traditional=False,
             base=self.rope_theta,
             scale=1.0,
             offset=offset,
         )
+        queries, keys = mx.split(turned, [self.heads], axis=1)
+        return queries, keys, values.transpose(0, 2, 1, 3)
 
-    def __call__(
-        self, x: mx.array, past: KVCache | WindowCache | None, offset: int
-    ) -> tuple[mx.array, KVCache | WindowCache]:
-        B, T, _ = x.shape
-        queries = self.q_layernorm(self.q_proj(x).reshape(B, T, self.heads, -1))
-        keys = self.k_layernorm(self.k_proj(x).reshape(B, T, self.kv_heads, -1))
-        values = self.v_proj(x).reshape(B, T, self.kv_heads, -1).transpose(0, 2, 1, 3)
-        queries = self._rope(queries.transpose(0, 2, 1, 3), offset)
-        keys = self._rope(keys.transpose(0, 2, 1, 3), offset)
-        if self.window:
-            assert not isinstance(past, KVCache)
-            keys, values, mask, state = WindowCache.append(past, keys, values, self.window)
-        else:
-            assert not isinstance(past, WindowCache)
-            state = KVCache.append(past, keys, values)
-            keys, values = state.filled
-            mask = "causal" if T > 1 else None
+    def _attend(
+        self, queries: mx.array, keys: mx.array, values: mx.array, mask: mx.array | str | None
+    ) -> mx.array:
         y = mx.fast.scaled_dot_product_attention(
             queries, keys, values, scale=self.head_dim**-0.5, mask=mask
         )
-        return self.out_proj(y.transpose(0, 2, 1, 3).reshape(B, T, -1)), state
+        B, _, T, _ = y.shape
+        return self.out_proj(y.transpose(0, 2, 1, 3).reshape(B, T, -1))
 
 
 class ShortConv(nn.Module):
@@ -96,10 +140,10 @@ class ShortConv(nn.Module):
         self.out_proj = nn.Linear(dim, dim, bias=bias)
         self.conv = DepthwiseConv(dim, self.kernel_size, bias)
 
-    def __call__(self, x: mx.array, tail: mx.array | None) -> tuple[mx.array, mx.array]:
+    def __call__(self, x: mx.array, taps: Taps | None) -> tuple[mx.array, Taps]:
         gate_in, gate_out, x = mx.split(self.in_proj(x), 3, axis=-1)
-        x, tail = push_tail(tail, gate_in * x, self.kernel_size - 1)
-        return self.out_proj(gate_out * self.conv(x)), tail
+        seen, taps = shifted(taps, gate_in * x, self.kernel_size - 1)
+        return self.out_proj(gate_out * self.conv.over(seen)), taps
 
 
 class Layer(nn.Module):
@@ -120,13 +164,26 @@ class Layer(nn.Module):
     def __call__(self, x: mx.array, state: LayerState, offset: int) -> tuple[mx.array, LayerState]:
         h = self.operator_norm(x)
         if self.is_conv:
-            assert state is None or isinstance(state, mx.array)
+            assert not isinstance(state, KVCache | WindowCache)
             h, state = self.conv(h, state)
         else:
-            assert not isinstance(state, mx.array)
+            assert state is None or isinstance(state, KVCache | WindowCache)
             h, state = self.self_attn(h, state, offset)
-        x = x + h
-        return x + self.feed_forward(self.ffn_norm(x)), state
+        return self._feed(x + h), state
+
+    def step(
+        self, x: mx.array, state: LayerState, offsets: mx.array, mask: mx.array
+    ) -> tuple[mx.array, LayerState]:
+        h = self.operator_norm(x)
+        if isinstance(state, KVCache):
+            h, state = self.self_attn.step(h, state, offsets, mask)
+        else:
+            assert not isinstance(state, WindowCache)
+            h, state = self.conv(h, state)
+        return self._feed(x + h), state
+
+    def _feed(self, x: mx.array) -> mx.array:
+        return x + self.feed_forward(self.ffn_norm(x))
 
 
 class Lfm2(nn.Module):
@@ -147,3 +204,19 @@ class Lfm2(nn.Module):
             x, new_state = layer(x, layer_state, state.offset)
             layer_states.append(new_state)
         return self.embedding_norm(x), Lfm2State(tuple(layer_states), state.offset + x.shape[1])
+
+    def step(
+        self, x: mx.array, layers: tuple[LayerState, ...], offsets: mx.array
+    ) -> tuple[mx.array, tuple[LayerState, ...]]:
+        """One position a row, x [B, 1, hidden] at `offsets` [B] -> hidden states [B, hidden].
+
+        The same as a call, in shapes that change only where a `KVCache` grows, so that it can be
+        compiled: all keys are looked at, behind a mask. Each `KVCache` must have room.
+        """
+        capacity = next((s.capacity for s in layers if isinstance(s, KVCache)), 0)
+        mask = (mx.arange(capacity) <= offsets[:, None])[:, None, None]
+        after: list[LayerState] = []
+        for layer, state in zip(self.layers, layers, strict=True):
+            x, new_state = layer.step(x, state, offsets, mask)
+            after.append(new_state)
+        return self.embedding_norm(x)[:, 0], tuple(after)

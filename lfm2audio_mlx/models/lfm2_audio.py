@@ -37,7 +37,7 @@ class Lfm2Audio(nn.Module):
 
     def embed_codes(self, codes: mx.array) -> mx.array:
         """Frames of speech that was spoken, [B, T, codebooks] -> [B, T, hidden]."""
-        offsets = mx.arange(codes.shape[-1]) * AUDIO_VOCABULARY
+        offsets = mx.array([AUDIO_VOCABULARY * book for book in range(codes.shape[-1])])
         return self.audio_embedding(codes + offsets).sum(axis=-2)
 
     def text_logits(self, hidden: mx.array) -> mx.array:

@@ -5,26 +5,39 @@ projections folded in, a depthwise upsampling, a causal transformer over a slidi
 Reference: `moshi/models/compression.py`, `moshi/modules/transformer.py`, `moshi/quantization`.
 """
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import mlx.core as mx
 import mlx.nn as nn
 
 from lfm2audio_mlx.config import CodecTransformerConfig, MimiConfig
-from lfm2audio_mlx.models.cache import WindowCache
 from lfm2audio_mlx.models.codec import check_codes
-from lfm2audio_mlx.models.seanet import Seanet, SeanetState, overlap_add
+from lfm2audio_mlx.models.compiled import compiled, compiles
+from lfm2audio_mlx.models.ring import around, turns
+from lfm2audio_mlx.models.seanet import Seanet
 
 __all__ = ["Mimi", "MimiState"]
+
+BLOCK = 16
+"""Most frames that are decoded at once: bounds memory, and the slots of the attention's ring."""
+
+Arrays = tuple[mx.array, ...]
 
 
 @dataclass(frozen=True)
 class MimiState:
-    """What decoding remembers between calls."""
+    """What decoding remembers after `steps` steps of the transformer.
 
-    upsample: mx.array
-    transformer: tuple[WindowCache, ...]
-    seanet: SeanetState
+    `embedding` [B, 1, D] is the last frame's, `memories` the window of each layer, and `latents`
+    [B, past, D] the last that went into SEANet. All of it is zeros at the beginning.
+    """
+
+    steps: int
+    embedding: mx.array
+    memories: Arrays
+    latents: mx.array
 
 
 class Codebooks(nn.Module):
@@ -32,13 +45,12 @@ class Codebooks(nn.Module):
 
     def __init__(self, codebooks: int, size: int, dim: int):
         super().__init__()
-        self.size = size
         self.weight = mx.zeros((codebooks * size, dim))
+        self._offsets = mx.arange(codebooks)[:, None] * size
 
     def __call__(self, codes: mx.array) -> mx.array:
         """[B, codebooks, T] -> [B, T, dimension]."""
-        offsets = mx.arange(codes.shape[1])[:, None] * self.size
-        return self.weight[codes + offsets].sum(axis=1)
+        return self.weight[codes + self._offsets].sum(axis=1)
 
 
 class DepthwiseUpsample(nn.Module):
@@ -48,8 +60,31 @@ class DepthwiseUpsample(nn.Module):
         super().__init__()
         self.weight = mx.zeros((2, stride, dim))
 
-    def __call__(self, x: mx.array, tail: mx.array | None) -> tuple[mx.array, mx.array]:
-        return overlap_add(x[:, :, None, None] * self.weight, tail)
+    def __call__(self, x: mx.array, previous: mx.array) -> mx.array:
+        """[B, T, D] after [B, 1, D] -> [B, T * stride, D]."""
+        B, T, D = x.shape
+        earlier = mx.concatenate([previous, x[:, :-1]], axis=1) if T > 1 else previous
+        now, later = mx.split(self.weight, 2)
+        return (x[:, :, None] * now + earlier[:, :, None] * later).reshape(B, -1, D)
+
+
+def add(x: mx.array, linear: nn.Linear | nn.QuantizedLinear, h: mx.array) -> mx.array:
+    """x + linear(h), in one kernel where the weights are plain."""
+    if isinstance(linear, nn.Linear) and compiles():
+        return mx.addmm(x, h, linear.weight.T)
+    return x + linear(h)
+
+
+def plain(linear: nn.Linear | nn.QuantizedLinear) -> nn.Linear:
+    """The layer with weights that are not quantised; for a small one, whose sum is then one kernel
+    with what it is added to."""
+    if isinstance(linear, nn.Linear):
+        return linear
+    result = nn.Linear(1, 1, bias=False)
+    result.weight = mx.dequantize(
+        linear.weight, linear.scales, linear.biases, linear.group_size, linear.bits
+    )
+    return result
 
 
 class CodecAttention(nn.Module):
@@ -57,32 +92,33 @@ class CodecAttention(nn.Module):
 
     def __init__(self, config: CodecTransformerConfig):
         super().__init__()
-        self.heads, self.context = config.num_heads, config.context
-        self.max_period = config.max_period
+        self.heads = config.num_heads
         self.in_proj = nn.Linear(config.d_model, 3 * config.d_model, bias=False)
         self.out_proj = nn.Linear(config.d_model, config.d_model, bias=False)
 
-    def __call__(self, x: mx.array, past: WindowCache | None) -> tuple[mx.array, WindowCache]:
-        B, T, D = x.shape
-        offset = past.offset if past else 0
-        qkv = self.in_proj(x).reshape(B, T, 3 * self.heads, -1).transpose(0, 2, 1, 3)
-        queries, keys, values = mx.split(qkv, 3, axis=1)
-        queries, keys = self._rope(queries, offset), self._rope(keys, offset)
-        keys, values, mask, state = WindowCache.append(past, keys, values, self.context)
-        y = mx.fast.scaled_dot_product_attention(
-            queries, keys, values, scale=(D // self.heads) ** -0.5, mask=mask
-        )
-        return self.out_proj(y.transpose(0, 2, 1, 3).reshape(B, T, D)), state
+    def __call__(
+        self, x: mx.array, h: mx.array, memory: mx.array, at: Arrays
+    ) -> tuple[mx.array, mx.array]:
+        """x + attention over h, both [B, T, D], and what is remembered then.
 
-    def _rope(self, x: mx.array, offset: int) -> mx.array:
-        return mx.fast.rope(
-            x,
-            x.shape[-1],
-            traditional=True,
-            base=self.max_period,
-            scale=1.0,
-            offset=offset,
+        `memory` [2, B, heads, slots, D / heads] holds keys and values, and `at` where the steps
+        are: their turns [3, 1, 1, T, D / heads / 2], slots [1, 1, 1, T, 1], mask [T, slots].
+        """
+        B, T, D = h.shape
+        rotations, slots, mask = at
+        # Pairs of float32 are complex64, so that RoPE is one product; values are multiplied by 1.
+        pairs = self.in_proj(h).view(mx.complex64).reshape(B, T, 3, self.heads, -1)
+        qkv = (pairs.transpose(2, 0, 3, 1, 4) * rotations).view(mx.float32)
+        memory = mx.put_along_axis(memory, slots, qkv[1:], axis=3)
+        keys, values = mx.split(memory, 2)
+        y = mx.fast.scaled_dot_product_attention(
+            qkv[:1].squeeze(0),
+            keys.squeeze(0),
+            values.squeeze(0),
+            scale=(D // self.heads) ** -0.5,
+            mask=mask,
         )
+        return add(x, self.out_proj, y.transpose(0, 2, 1, 3).reshape(B, T, D)), memory
 
 
 class LayerScale(nn.Module):
@@ -92,8 +128,10 @@ class LayerScale(nn.Module):
         super().__init__()
         self.scale = mx.ones((dim,))
 
-    def __call__(self, x: mx.array) -> mx.array:
-        return x * self.scale
+    def fold(self, linear: nn.Linear | nn.QuantizedLinear) -> None:
+        """Have the layer before give what this one would make of it."""
+        for name in ("scales", "biases") if "scales" in linear else ("weight",):
+            linear[name] = linear[name] * self.scale[:, None]
 
 
 class CodecLayer(nn.Module):
@@ -106,32 +144,50 @@ class CodecLayer(nn.Module):
         self.linear2 = nn.Linear(config.ff_dim, dim, bias=False)
         self.layer_scale_1, self.layer_scale_2 = LayerScale(dim), LayerScale(dim)
 
-    def __call__(self, x: mx.array, past: WindowCache | None) -> tuple[mx.array, WindowCache]:
-        h, state = self.self_attn(self.norm1(x), past)
-        x = x + self.layer_scale_1(h)
-        h = self.linear2(nn.gelu(self.linear1(self.norm2(x))))
-        return x + self.layer_scale_2(h), state
+    def prepare(self) -> None:
+        """Fold the layer scales into the weights; once."""
+        attention = self.self_attn
+        attention.out_proj = plain(attention.out_proj)
+        self.pop("layer_scale_1").fold(attention.out_proj)
+        self.pop("layer_scale_2").fold(self.linear2)
+
+    def __call__(self, x: mx.array, memory: mx.array, at: Arrays) -> tuple[mx.array, mx.array]:
+        x, memory = self.self_attn(x, self.norm1(x), memory, at)
+        h = nn.gelu(self.linear1(self.norm2(x)))
+        return add(x, self.linear2, h), memory
 
 
 class CodecTransformer(nn.Module):
     """Layers between optional projections, where the width differs from the latent's."""
 
-    def __init__(self, config: CodecTransformerConfig, dim: int):
+    def __init__(self, config: CodecTransformerConfig, dim: int, block: int):
         super().__init__()
+        self.config, self.heads = config, config.num_heads
+        self.slots = config.context - 1 + block
         self.layers = [CodecLayer(config) for _ in range(config.num_layers)]
         if config.d_model != dim:
             self.input_proj = nn.Linear(dim, config.d_model, bias=False)
             self.output_proj = nn.Linear(config.d_model, dim, bias=False)
 
-    def __call__(
-        self, x: mx.array, past: tuple[WindowCache, ...] | None
-    ) -> tuple[mx.array, tuple[WindowCache, ...]]:
+    def beginning(self, B: int) -> Arrays:
+        """What the layers remember of nothing."""
+        head_dim = self.config.d_model // self.heads
+        return (mx.zeros((2, B, self.heads, self.slots, head_dim)),) * len(self.layers)
+
+    def at(self, offset: int, T: int) -> Arrays:
+        """What all layers need to know of the places of T steps from `offset` on."""
+        rotations = turns(offset, T, self.config.d_model // self.heads, self.config.max_period)
+        slots, mask = around(offset, T, self.config.context, self.slots)
+        return rotations[:, None, None], slots[None, None, None, :, None], mask
+
+    def __call__(self, x: mx.array, memories: Arrays, at: Arrays) -> tuple[mx.array, Arrays]:
+        """At most `block` steps [B, T, dim] -> [B, T, dim], and what is remembered then."""
         x = self.input_proj(x) if "input_proj" in self else x
-        states: list[WindowCache] = []
-        for layer, cache in zip(self.layers, past or (None,) * len(self.layers), strict=True):
-            x, state = layer(x, cache)
-            states.append(state)
-        return (self.output_proj(x) if "output_proj" in self else x), tuple(states)
+        kept: list[mx.array] = []
+        for layer, memory in zip(self.layers, memories, strict=True):
+            x, memory = layer(x, memory, at)
+            kept.append(memory)
+        return (self.output_proj(x) if "output_proj" in self else x), tuple(kept)
 
 
 class Mimi(nn.Module):
@@ -139,29 +195,89 @@ class Mimi(nn.Module):
 
     def __init__(self, config: MimiConfig, codebooks: int, codebook_size: int):
         super().__init__()
-        dim = config.seanet.dimension
-        self.sample_rate = config.sample_rate
-        self.frame_size = config.upsample_stride
-        for ratio in config.seanet.ratios:
-            self.frame_size *= ratio
-        self.quantizer = Codebooks(codebooks, codebook_size, dim)
-        self.upsample = DepthwiseUpsample(dim, config.upsample_stride)
-        self.decoder_transformer = CodecTransformer(config.transformer, dim)
+        self.dim, self.stride = config.seanet.dimension, config.upsample_stride
+        self.sample_rate, self.codebook_size = config.sample_rate, codebook_size
+        self.frame_size = self.stride * math.prod(config.seanet.ratios)
+        self.quantizer = Codebooks(codebooks, codebook_size, self.dim)
+        self.upsample = DepthwiseUpsample(self.dim, self.stride)
+        block = BLOCK * self.stride
+        self.decoder_transformer = CodecTransformer(config.transformer, self.dim, block)
         self.decoder = Seanet(config.seanet)
+        self._block = compiled(self._decode_block)
 
-    def decode(self, codes: mx.array, state: MimiState | None = None) -> tuple[mx.array, MimiState]:
+    def prepare(self) -> None:
+        """Lay loaded weights out for use, in float32, in which the decoder computes; once."""
+        self.set_dtype(mx.float32)
+        for layer in self.decoder_transformer.layers:
+            layer.prepare()
+        self.decoder.prepare()
+
+    def decode(
+        self, codes: mx.array, state: MimiState | None = None, checked: bool = False
+    ) -> tuple[mx.array, MimiState]:
         """codes [B, codebooks, T] -> samples [B, T * frame_size], exactly, and the next state.
 
         Raises:
             RequestError: a code is not in the tables.
         """
-        check_codes(codes, self.quantizer.size)
-        x = self.quantizer(codes)
-        x, upsample = self.upsample(x, state.upsample if state else None)
-        x, transformer = self.decoder_transformer(x, state.transformer if state else None)
-        samples, seanet = self.decoder(x, state.seanet if state else None)
-        return samples, MimiState(upsample, transformer, seanet)
+        if not checked:
+            check_codes(codes, self.codebook_size)
+        B, _, T = codes.shape
+        state = state or self._beginning(B)
+        pieces: list[mx.array] = []
+        start = 0
+        for size in _blocks(T):
+            samples, state = self._next(codes[:, :, start : start + size], state)
+            pieces.append(samples)
+            start += size
+            if T > BLOCK:
+                mx.async_eval(samples)  # or all blocks would stand in memory together
+        if len(pieces) == 1:
+            return pieces[0], state
+        return mx.concatenate([mx.zeros((B, 0)), *pieces], axis=1), state
 
     def flush(self, state: MimiState) -> mx.array:
         """Nothing: every sample of a frame is given with it."""
-        return mx.zeros((state.upsample.shape[0], 0))
+        return mx.zeros((state.latents.shape[0], 0))
+
+    def _beginning(self, B: int) -> MimiState:
+        return MimiState(
+            0,
+            mx.zeros((B, 1, self.dim)),
+            self.decoder_transformer.beginning(B),
+            mx.zeros((B, self.decoder.past, self.dim)),
+        )
+
+    def _next(self, codes: mx.array, state: MimiState) -> tuple[mx.array, MimiState]:
+        steps = codes.shape[2] * self.stride
+        at = self.decoder_transformer.at(state.steps, steps)
+        kept = (state.embedding, state.memories, state.latents)
+        known = min(state.steps, self.decoder.settled)
+        samples, kept = self._block(codes, at, kept, known)
+        return samples, MimiState(state.steps + steps, *kept)
+
+    def _decode_block(
+        self, codes: mx.array, at: Arrays, kept: tuple[mx.array, Arrays, mx.array], known: int
+    ) -> tuple[mx.array, tuple[mx.array, Arrays, mx.array]]:
+        """At most `BLOCK` frames; `known` of the latents are not of the time before it all."""
+        embedding, memories, latents = kept
+        embeddings = self.quantizer(codes)
+        x = self.upsample(embeddings, embedding)
+        x, memories = self.decoder_transformer(x, memories, at)
+        latents = mx.concatenate([latents, x], axis=1)
+        begins = known < self.decoder.settled
+        seen = latents[:, self.decoder.past - known :] if begins else latents
+        samples = self.decoder(seen, begins)[:, -codes.shape[2] * self.frame_size :]
+        kept = (embeddings[:, -1:], memories, latents[:, -self.decoder.past :])
+        return samples, kept
+
+
+def _blocks(frames: int) -> Iterator[int]:
+    """Halving sizes, so that few shapes there are: few graphs to compile, and flat memory."""
+    size = BLOCK
+    while frames:
+        if size > frames:
+            size //= 2
+        else:
+            yield size
+            frames -= size

@@ -1,45 +1,68 @@
-"""SEANet decoder: latent steps to samples through causal convolutions, in any number of calls.
+"""SEANet decoder: latent steps to samples through causal convolutions.
 
 Tagliasacchi et al. 2020 (https://arxiv.org/abs/2009.02095) as used in Mimi (Défossez et al.
 2024, https://arxiv.org/abs/2410.00037). Reference: `moshi/modules/{seanet,conv}.py`.
-Each layer takes and hands back its own tail: the last inputs of a convolution, or the half of a
-transposed convolution's output that the next step overlaps. `None` is the beginning: silence.
+
+Nothing here keeps a state. An output depends on a few latents back and no further, so a call
+takes those again (`Seanet.past`) and each layer computes the few steps that the next one looks
+back on: one tail for the whole network instead of one a layer, for little more arithmetic. Only
+at the very beginning, where the reference puts silence before each layer, is that padded.
 """
+
+import math
 
 import mlx.core as mx
 import mlx.nn as nn
 
 from lfm2audio_mlx.config import SeanetConfig
-from lfm2audio_mlx.models.cache import push_tail
 
-__all__ = ["Seanet", "SeanetState", "overlap_add"]
+__all__ = ["CausalConv", "CausalUpsample", "Seanet"]
 
-Tail = mx.array | None
-SeanetState = tuple[Tail, ...]
+
+def elu(x: mx.array) -> mx.array:
+    """x, or e^x - 1 below 0 (Clevert et al. 2016, https://arxiv.org/abs/1511.07289)."""
+    # MLX's CPU backend takes a power in a third of the time of an exponential.
+    return mx.maximum(x, mx.power(math.e, mx.minimum(x, 0)) - 1)
+
+
+def windows(x: mx.array, size: int, dilation: int = 1) -> mx.array:
+    """[B, N, D] -> [B, N - (size - 1) * dilation, size * D]: each step with those before it."""
+    B, N, D = x.shape
+    if size == 1:
+        return x
+    T = N - (size - 1) * dilation
+    taps = mx.as_strided(x, (B, T, size, D), (N * D, D, dilation * D, 1))
+    return taps.reshape(B, T, size * D)
 
 
 class CausalConv(nn.Module):
-    """Convolution that sees only the past; weight [out, K, in]."""
+    """Convolution over the past, as one matmul: weight [out, K, in]."""
+
+    stride = 1
 
     def __init__(self, in_dim: int, out_dim: int, kernel_size: int, dilation: int = 1):
         super().__init__()
         self.dilation = dilation
+        self.reach = (kernel_size - 1) * dilation
         self.weight = mx.zeros((out_dim, kernel_size, in_dim))
         self.bias = mx.zeros((out_dim,))
 
-    def __call__(self, x: mx.array, tail: Tail) -> tuple[mx.array, Tail]:
-        reach = (self.weight.shape[1] - 1) * self.dilation
-        if reach == 0:
-            return x @ self.weight[:, 0].T + self.bias, None
-        x, tail = push_tail(tail, x, reach)
-        return mx.conv1d(x, self.weight, dilation=self.dilation) + self.bias, tail
+    def __call__(self, x: mx.array) -> mx.array:
+        """[B, reach + T, in] -> [B, T, out]."""
+        out, K, _ = self.weight.shape
+        taps = windows(x, K, self.dilation)
+        return mx.addmm(self.bias, taps, self.weight.reshape(out, -1).T)
 
 
 class CausalUpsample(nn.Module):
-    """Transposed convolution with a kernel of twice the stride, as a matmul and overlap-add.
+    """Transposed convolution with a kernel of twice the stride.
 
     weight [2 * stride, out, in]: what an input adds to each channel of the k-th sample after it.
+    Each step's samples come from it and the step before, so it is a convolution of two taps once
+    `prepare` has laid the weights out as [stride * out, 2 * in].
     """
+
+    reach = 1
 
     def __init__(self, in_dim: int, out_dim: int, stride: int):
         super().__init__()
@@ -47,33 +70,28 @@ class CausalUpsample(nn.Module):
         self.weight = mx.zeros((2 * stride, out_dim, in_dim))
         self.bias = mx.zeros((out_dim,))
 
-    def __call__(self, x: mx.array, tail: Tail) -> tuple[mx.array, Tail]:
-        B, T, D = x.shape
-        y = x @ self.weight.reshape(-1, D).T
-        y, tail = overlap_add(y.reshape(B, T, 2, self.stride, -1), tail)
-        return y + self.bias, tail
+    def prepare(self) -> None:
+        """Lay loaded weights out for use; once."""
+        now, later = self.weight[: self.stride], self.weight[self.stride :]
+        self.weight = mx.concatenate([later, now], axis=-1).reshape(-1, 2 * now.shape[-1])
+        self.bias = mx.tile(self.bias, self.stride)
 
-
-def overlap_add(halves: mx.array, tail: Tail) -> tuple[mx.array, mx.array]:
-    """Add each step's second half to the next step's first.
-
-    halves [B, T, 2, stride, D], tail [B, 1, stride, D] (the last second half) ->
-    [B, T * stride, D] and the next tail.
-    """
-    B, T, _, S, D = halves.shape
-    now, later = halves[:, :, 0], halves[:, :, 1]
-    if tail is None:
-        tail = mx.zeros((B, 1, S, D), halves.dtype)
-    y = now + mx.concatenate([tail, later[:, : T - 1]], axis=1)
-    return y.reshape(B, T * S, D), later[:, T - 1 :]
+    def __call__(self, x: mx.array) -> mx.array:
+        """[B, 1 + T, in] -> [B, T * stride, out]."""
+        B, N, _ = x.shape
+        y = mx.addmm(self.bias, windows(x, 2), self.weight.T)
+        return y.reshape(B, (N - 1) * self.stride, -1)
 
 
 class ResidualBlock(nn.Module):
     """x + conv(elu(conv(elu(x)))), the first dilated, the second of one tap."""
 
+    stride = 1
+
     def __init__(self, dim: int, kernel_size: int, dilation: int, compress: int):
         super().__init__()
         hidden = dim // compress
+        self.reach = (kernel_size - 1) * dilation
         # Numbered as in the reference, where activations are entries of the list too.
         self.block: list[nn.Module] = [
             nn.ELU(),
@@ -82,20 +100,28 @@ class ResidualBlock(nn.Module):
             CausalConv(hidden, dim, 1),
         ]
 
-    def __call__(self, x: mx.array, tail: Tail) -> tuple[mx.array, Tail]:
+    def __call__(self, x: mx.array) -> mx.array:
+        """[B, reach + T, dim] -> [B, T, dim]."""
         _, dilated, _, pointwise = self.block
-        y, tail = dilated(nn.elu(x), tail)
-        y, _ = pointwise(nn.elu(y), None)
-        return x + y, tail
+        assert isinstance(dilated, CausalConv) and isinstance(pointwise, CausalConv)
+        y = elu(dilated(elu(x)))
+        return mx.addmm(x[:, self.reach :], y, pointwise.weight[:, 0].T) + pointwise.bias
+
+
+Layer = CausalConv | CausalUpsample | ResidualBlock
 
 
 class Seanet(nn.Module):
-    """The decoder: [B, T, dimension] -> samples [B, T * product of ratios]."""
+    """The decoder: latents to samples, as many a step as the product of the ratios.
+
+    `past` is how many latents a call takes again, and `settled` how many there must have been
+    since the beginning for that: before, it takes them all again.
+    """
 
     def __init__(self, config: SeanetConfig):
         super().__init__()
         width = config.n_filters * 2 ** len(config.ratios)
-        self.model: list[nn.Module] = [CausalConv(config.dimension, width, config.kernel_size)]
+        self.model: list[Layer | nn.ELU] = [CausalConv(config.dimension, width, config.kernel_size)]
         for ratio in config.ratios:
             self.model += [nn.ELU(), CausalUpsample(width, width // 2, ratio)]
             width //= 2
@@ -106,13 +132,32 @@ class Seanet(nn.Module):
                 for j in range(config.n_residual_layers)
             ]
         self.model += [nn.ELU(), CausalConv(width, 1, config.last_kernel_size)]
+        # Steps before the new ones that are wanted of each layer, from the last to the first.
+        wanted = [0]
+        for layer in reversed(self.model):
+            if not isinstance(layer, nn.ELU):
+                wanted.insert(0, -(-wanted[0] // layer.stride) + layer.reach)
+        self.past, *self._wanted = wanted
+        self.settled = self._wanted[0]
 
-    def __call__(self, x: mx.array, state: SeanetState | None) -> tuple[mx.array, SeanetState]:
-        tails: list[Tail] = []
-        for layer, tail in zip(self.model, state or (None,) * len(self.model), strict=True):
+    def prepare(self) -> None:
+        """Lay loaded weights out for use; once."""
+        for layer in self.model:
+            if isinstance(layer, CausalUpsample):
+                layer.prepare()
+
+    def __call__(self, x: mx.array, begins: bool) -> mx.array:
+        """[B, past + T, dimension] -> samples [B, T * ratios]; [B, T, dimension] if it begins."""
+        T = x.shape[1] - (0 if begins else self.past)
+        wanted = iter(self._wanted)
+        for layer in self.model:
             if isinstance(layer, nn.ELU):
-                x, new_tail = layer(x), None
-            else:
-                x, new_tail = layer(x, tail)
-            tails.append(new_tail)
-        return x[..., 0], tuple(tails)
+                x = elu(x)
+                continue
+            if begins:
+                x = mx.pad(x, [(0, 0), (layer.reach, 0), (0, 0)])
+            x = layer(x)
+            T *= layer.stride
+            steps = T if begins else T + next(wanted)
+            x = x[:, x.shape[1] - steps :]
+        return x[..., 0]

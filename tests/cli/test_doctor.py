@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import mlx.core as mx
 import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
@@ -14,7 +15,7 @@ from typer.testing import CliRunner, Result
 from lfm2audio_mlx.installed import EMBEDDED
 from lfm_cli import doctor as module
 from lfm_cli.app import app
-from lfm_cli.doctor import judge_memory, judge_microphone, judge_system
+from lfm_cli.doctor import judge_memory, judge_microphone, judge_system, judge_weights
 
 Doctor = Callable[..., Result]
 Document = Callable[[str], dict[str, Any]]
@@ -304,6 +305,17 @@ def test_machines_that_mlx_does_not_run_on_are_told():
     assert (old.state, old.mend) == ("fault", "update macOS")
     assert "Intel" in judge_system("", "Darwin", "x86_64", "15.1").detail
     assert judge_system("", "Linux", "x86_64", "").state == "note"
+
+
+def test_it_says_in_what_form_weights_are(doctor: Doctor, examined: Examined):
+    found = examined(doctor("-m", "nano", "--json"))["weights"]
+    on_cpu = mx.default_device() == mx.Device(mx.cpu)
+    told = "not quantised, on the CPU" if on_cpu else "as they are stored, on the GPU"
+    assert (found["state"], found["detail"]) == ("ok", told)
+    assert judge_weights(6_000_000_000, unpacked=True).detail.startswith("unpacked to 6.0 GB")
+    assert judge_weights(6_000_000_000, unpacked=True).state == "ok"
+    assert judge_weights(6_000_000_000, unpacked=False).state == "note"
+    assert judge_weights(0, unpacked=True).detail == "not quantised, on the CPU"
 
 
 def test_a_model_needs_memory_for_itself_and_half_a_gigabyte():

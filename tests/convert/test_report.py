@@ -58,7 +58,7 @@ def test_watching_leaves_no_trace(importance: dict[str, mx.array], nano: Engine)
     assert importance
     before = nano.model.text_logits(mx.ones((1, 192)))
     assert np.isfinite(before).all()
-    assert nano.model.lfm.layers[0].feed_forward.w1.__class__.__call__.__module__.startswith("mlx")
+    assert nano.model.lfm.layers[0].feed_forward.w2.__class__.__call__.__module__.startswith("mlx")
 
 
 def test_calibration_and_quality(

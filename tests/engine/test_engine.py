@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import mlx.core as mx
 import numpy as np
@@ -17,15 +18,8 @@ from lfm2audio_mlx.engine import (
     Mode,
 )
 from lfm2audio_mlx.errors import AudioError, ContextError, LfmError, RequestError
-from lfm2audio_mlx.generation.decode import (
-    AudioFrame,
-    Cursor,
-    EndOfTurn,
-    Event,
-    Sequential,
-    TextToken,
-    generate,
-)
+from lfm2audio_mlx.generation.cursor import Cursor
+from lfm2audio_mlx.generation.decode import AudioFrame, EndOfTurn, Event, TextToken, generate
 from lfm2audio_mlx.generation.prompt import (
     AudioClip,
     AudioCodes,
@@ -38,7 +32,9 @@ from lfm2audio_mlx.generation.prompt import (
     turn,
 )
 from lfm2audio_mlx.generation.sampling import GREEDY, Sampling
+from lfm2audio_mlx.generation.schedules import Sequential
 from lfm2audio_mlx.generation.score import log_likelihoods
+from lfm2audio_mlx.generation.steps import Steps
 from lfm2audio_mlx.models.lfm2 import Lfm2, Lfm2State
 from lfm2audio_mlx.models.lfm2_audio import Lfm2Audio
 from lfm2audio_mlx.results import Progress, Sound, Span, Transcript, Words
@@ -329,7 +325,13 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         passes.append(x.shape[1])
         return call(self, x, state)
 
+    def stepping(self: Lfm2, x: mx.array, layers: Any, offsets: mx.array):
+        passes.append(x.shape[1])
+        return step(self, x, layers, offsets)
+
+    step = Lfm2.step
     monkeypatch.setattr(Lfm2, "__call__", counting)
+    monkeypatch.setattr(Lfm2, "step", stepping)
     return passes
 
 
@@ -591,7 +593,7 @@ def test_the_whole_context_can_be_filled(engines: dict[str, Engine]):
     cursor.extend([TextIds(ids)])
     events = list(
         generate(
-            model,
+            Steps(model),
             engine.tokenizer.special,
             cursor,
             Sequential(),

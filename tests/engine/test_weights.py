@@ -2,11 +2,12 @@
 
 import json
 import random
+import re
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import mlx.core as mx
 import mlx.nn as nn
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from mlx.utils import tree_flatten
 from safetensors.numpy import load_file, save_file
 
+from lfm2audio_mlx import layout
 from lfm2audio_mlx.errors import CheckpointError, ConfigError
 from lfm2audio_mlx.installed import EMBEDDED
 from lfm2audio_mlx.manifest import MANIFEST
@@ -104,12 +106,28 @@ def test_v1_speaks_through_mimi_and_v25_through_its_detokenizer(converted: dict[
     assert isinstance(load(v25).codec, Detokenizer)
 
 
+PARTS = {"w13": ("w1", "w3"), "qkv_proj": ("q_proj", "k_proj", "v_proj")}
+"""Layers that are one in memory, for those that read the same input."""
+JOINED = {part: whole for whole, parts in PARTS.items() for part in parts}
+
+
 def test_every_weight_is_the_files(converted: dict[str, Path]):
+    read: set[str] = set()
     loaded = dict(tree_flatten(load(converted["v1"]).model.parameters()))
     stored = load_file(converted["v1"] / MODEL)
-    assert loaded.keys() == stored.keys()
     for name, array in stored.items():
-        np.testing.assert_array_equal(np.array(loaded[name]), array)
+        layer = re.sub(r"\b([qkv]_proj|w1|w3)\b", lambda part: JOINED[part[0]], name)
+        if layer == name:
+            np.testing.assert_array_equal(np.array(loaded.pop(name)), array)
+            continue
+        whole = np.array(loaded[layer])
+        # Rows of the first part, then of the next.
+        parts = [
+            stored[name.replace(name.split(".")[-2], part)] for part in PARTS[layer.split(".")[-2]]
+        ]
+        np.testing.assert_array_equal(whole, np.concatenate(parts))
+        read.add(layer)
+    assert loaded.keys() - read == {n for n in loaded if n.endswith("head_weights")}
 
 
 def test_batch_norm_does_not_learn(converted: dict[str, Path]):
@@ -225,8 +243,10 @@ def test_recorded_layers_have_the_recorded_bits_and_no_other_is_quantised(
 ):
     record = record_of(quantised[bits])
     assert {entry["bits"] for entry in record.values()} == ({8} if bits == "8bit" else {4, 6, 8})
-    for path, layer in layers(load(quantised[bits]).model).items():
-        entry = record.get(f"model.{path}")
+    for path, layer in layers(load(quantised[bits], unpack=False).model).items():
+        *above, last = f"model.{path}".split(".")
+        names = [".".join([*above, part]) for part in PARTS.get(last, ())]
+        entry = record.get(f"model.{path}") or record.get((names or [""])[0])
         quantisable = isinstance(layer, nn.QuantizedLinear | nn.QuantizedEmbedding)
         assert quantisable == (entry is not None), path
         if entry:
@@ -234,8 +254,37 @@ def test_recorded_layers_have_the_recorded_bits_and_no_other_is_quantised(
 
 
 def test_linear_layers_of_the_backbone_are_quantised(quantised: dict[str, Path]):
-    layer = layers(load(quantised["4bit"]).model)["lfm.layers.0.feed_forward.w1"]
+    layer = layers(load(quantised["4bit"], unpack=False).model)["lfm.layers.0.feed_forward.w13"]
     assert isinstance(layer, nn.QuantizedLinear) and layer.bits == 4
+
+
+def test_a_cpu_unpacks_what_it_has_memory_for(
+    quantised: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+):
+    """Whoever wants the stored weights, or has no room for others, gets them."""
+
+    def kinds(**wishes: Any) -> set[bool]:
+        found = load(quantised["4bit"], **wishes)
+        parts = [*layers(found.model).values(), *layers(cast(Any, found.codec)).values()]
+        plain = {not isinstance(p, nn.QuantizedLinear | nn.QuantizedEmbedding) for p in parts}
+        assert found.unpacked == (plain == {True})
+        return plain
+
+    usual = {True} if mx.default_device() == mx.Device(mx.cpu) else {True, False}
+    assert kinds() == usual
+    assert kinds(dtype="bfloat16") == kinds(unpack=False) == {True, False}
+    monkeypatch.setattr(layout, "MEMORY_SHARE", 0.0)
+    assert kinds() == {True, False}
+    assert kinds(unpack=True) == {True}
+
+
+def test_unpacked_weights_are_the_stored_ones(quantised: dict[str, Path]):
+    packed, plain = (load(quantised["4bit"], "float32", unpack=wish) for wish in (False, True))
+    ids = mx.array([[5, 6, 7]])
+    one, _ = packed.model.lfm(packed.model.embed_text(ids))
+    other, _ = plain.model.lfm(plain.model.embed_text(ids))
+    # The same float32 products, summed in another order.
+    assert np.abs(one - other).max() < 1e-5 * np.abs(one).max()
 
 
 LAYER = "model.lfm.layers.0.feed_forward.w1"

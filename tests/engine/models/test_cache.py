@@ -2,10 +2,11 @@
 
 import mlx.core as mx
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lfm2audio_mlx.models.cache import GROWTH, KVCache, WindowCache, push_tail
+from lfm2audio_mlx.models.cache import GROWTH, KVCache, WindowCache, push_tail, shifted
 
 sizes = st.lists(st.integers(1, 300), min_size=1, max_size=5)
 
@@ -28,25 +29,54 @@ def pieces(sizes: list[int], keys: mx.array, values: mx.array):
 def test_appending_is_concatenation_and_grows_in_few_steps(sizes: list[int]):
     keys, values = random_keys(sum(sizes))
     cache: KVCache | None = None
+    offset = 0
     for new_keys, new_values in pieces(sizes, keys, values):
-        cache = KVCache.append(cache, new_keys, new_values)
-        assert cache.keys.shape[2] % GROWTH == 0
+        cache = KVCache.append(cache, new_keys, new_values, offset)
+        offset += new_keys.shape[2]
+        assert cache.capacity % GROWTH == 0
     assert cache is not None
-    filled = cache.filled
-    assert np.array_equal(filled[0], keys)
-    assert np.array_equal(filled[1], values)
+    filled = cache.first(offset)
+    assert np.array_equal(filled.keys, keys)
+    assert np.array_equal(filled.values, values)
+
+
+@pytest.mark.parametrize("places", [[3], [3, 0, 9]])
+def test_each_row_has_its_own_place(places: list[int]):
+    rows = len(places)
+    whole = KVCache(mx.ones((rows, 2, 10, 4)), mx.ones((rows, 2, 10, 4)))
+    new = 2 * mx.ones((rows, 2, 1, 4))
+    put = whole.put(new, new + 1, mx.array(places))
+    for arrays, value in ((put.keys, 2), (put.values, 3)):
+        for row, place in enumerate(places):
+            wanted = np.ones((2, 10, 4))
+            wanted[:, place] = value
+            assert np.array_equal(arrays[row], wanted)
+
+
+@pytest.mark.parametrize("size", [1, 2, 4])
+def test_taps_see_a_stream_as_if_it_came_at_once(size: int):
+    x = mx.random.normal((2, 12, 3), key=mx.random.key(0))
+    whole, _ = shifted(None, x, size)
+    taps, start = None, 0
+    for length in (1, 1, 5, 1, 4):
+        seen, taps = shifted(taps, x[:, start : start + length], size)
+        assert len(seen) == size + 1
+        for tap, wanted in zip(seen, whole, strict=True):
+            assert np.array_equal(tap, wanted[:, start : start + length])
+        start += length
+    assert np.array_equal(mx.concatenate(list(taps or ()), axis=1), x[:, -size:])
 
 
 def test_two_futures_of_one_past_do_not_touch_each_other():
     keys, values = random_keys(10)
-    past = KVCache.append(None, keys, values)
+    past = KVCache.append(None, keys, values, 0)
     before = np.array(past.keys)
-    one = KVCache.append(past, *random_keys(3, seed=1))
-    other = KVCache.append(past, *random_keys(3, seed=2))
+    one = KVCache.append(past, *random_keys(3, seed=1), 10)
+    other = KVCache.append(past, *random_keys(3, seed=2), 10)
     mx.eval(one.keys, other.keys)
     assert np.array_equal(past.keys, before)
-    assert np.array_equal(one.filled[0][:, :, 10:], random_keys(3, seed=1)[0])
-    assert np.array_equal(other.filled[0][:, :, 10:], random_keys(3, seed=2)[0])
+    assert np.array_equal(one.first(13).keys[:, :, 10:], random_keys(3, seed=1)[0])
+    assert np.array_equal(other.first(13).keys[:, :, 10:], random_keys(3, seed=2)[0])
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=6), st.integers(1, 12))

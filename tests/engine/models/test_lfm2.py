@@ -1,5 +1,7 @@
 """The backbone beside mlx-lm's LFM2, a second implementation, and in calls of any size."""
 
+from typing import Any, cast
+
 import mlx.core as mx
 import numpy as np
 import pytest
@@ -9,6 +11,8 @@ from mlx.utils import tree_flatten
 
 from lfm2audio_mlx.config import Lfm2Config
 from lfm2audio_mlx.engine import Engine
+from lfm2audio_mlx.layout import join_layers
+from lfm2audio_mlx.models.cache import GROWTH, KVCache
 from lfm2audio_mlx.models.lfm2 import Lfm2, Lfm2State
 
 TOLERANCE = 1e-5  # relative to the largest value; float32 in another order
@@ -46,13 +50,73 @@ def twin(ours: Lfm2, config: Lfm2Config):
     return theirs
 
 
+def random_stack(config: Lfm2Config) -> Lfm2:
+    """Ours as it is before its layers are joined."""
+    stack = Lfm2(config)
+    weights: list[tuple[str, mx.array]] = []
+    for name, weight in cast(list[tuple[str, mx.array]], tree_flatten(stack.parameters())):
+        values = mx.random.normal(weight.shape, key=mx.random.key(len(weights)))
+        # Norms about 1, the rest as large as keeps sums about 1.
+        values = 1 + 0.1 * values if "norm" in name else values / weight.shape[-1] ** 0.5
+        weights.append((name, values))
+    stack.load_weights(weights)
+    return stack
+
+
 @pytest.mark.parametrize("name", ["v1", "v25"])
-def test_equals_mlx_lm(engines: dict[str, Engine], name: str):
-    engine = engines[name]
+def test_equals_mlx_lm_before_and_after_layers_are_joined(engines: dict[str, Engine], name: str):
+    config = engines[name].config.lfm
+    ours = random_stack(config)
     ids = mx.random.randint(0, 1024, (2, 19), key=mx.random.key(0))
-    ours, _ = engine.model.lfm(engine.model.embed_text(ids))
-    theirs = twin(engine.model.lfm, engine.config.lfm)(ids)
-    assert np.abs(ours - theirs).max() < TOLERANCE * np.abs(theirs).max()
+    theirs = twin(ours, config)(ids)
+    apart, _ = ours(ours.embed_tokens(ids))
+    join_layers(ours)
+    together, _ = ours(ours.embed_tokens(ids))
+    for states in (apart, together):
+        assert np.abs(states - theirs).max() < TOLERANCE * np.abs(theirs).max()
+
+
+@pytest.mark.parametrize("compile", [False, True])
+@pytest.mark.parametrize("name", ["v1", "v25"])
+def test_a_step_of_many_rows_is_a_call_for_each(
+    engines: dict[str, Engine], name: str, compile: bool
+):
+    """Rows at offsets of their own, of which one has filled its cache and one stands at its end."""
+    lfm = engines[name].model.lfm
+    lengths, hidden = [5, GROWTH - 1, 70], engines[name].config.lfm.hidden_size
+    alone: list[tuple[mx.array, Lfm2State]] = []
+    for row, length in enumerate(lengths):
+        x = mx.random.normal((1, length, hidden), key=mx.random.key(row))
+        alone.append(lfm(x))
+    layers = tuple(
+        stacked([state.layers[number] for _, state in alone]) for number in range(len(lfm.layers))
+    )
+    step = mx.compile(lfm.step) if compile else lfm.step
+    x = mx.random.normal((3, 1, hidden), key=mx.random.key(10))
+    together, _ = step(x, layers, mx.array(lengths))
+    for row, (_, state) in enumerate(alone):
+        wanted, _ = lfm(x[row : row + 1], state)
+        difference = np.abs(together[row] - wanted[0, -1]).max()
+        assert difference < TOLERANCE * np.abs(wanted).max()
+
+
+def stacked(states: list[Any]) -> Any:
+    """One layer's states as rows of a batch."""
+    kind = KVCache if isinstance(states[0], KVCache) else lambda *taps: taps
+    return kind(*(mx.concatenate(list(arrays)) for arrays in zip(*states, strict=True)))
+
+
+def test_a_step_back_is_as_if_it_had_not_been_taken(engines: dict[str, Engine]):
+    lfm = engines["v1"].model.lfm
+    x = mx.random.normal((1, 12, engines["v1"].config.lfm.hidden_size), key=mx.random.key(3))
+    _, state = lfm(x[:, :10])
+    taps = state.taps
+    _, wrong = lfm(x[:, 10:11] * 3, state)
+    back = wrong.one_back(taps)
+    assert back.offset == 10
+    again, _ = lfm(x[:, 10:], back)
+    whole, _ = lfm(x)
+    assert np.abs(again - whole[:, 10:]).max() < TOLERANCE * np.abs(whole).max()
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=8))

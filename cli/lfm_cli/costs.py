@@ -1,0 +1,70 @@
+"""What the steps of generation take wherever they run; counted, not timed."""
+
+# pyright: reportUnknownMemberType=false
+# (mx.eval takes anything.)
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import mlx.core as mx
+
+from lfm2audio_mlx.engine import CHAT_VOICE, Engine
+from lfm2audio_mlx.generation.cursor import Cursor
+from lfm2audio_mlx.generation.prompt import TextIds
+from lfm2audio_mlx.generation.sampling import GREEDY
+from lfm2audio_mlx.generation.steps import Steps
+from lfm2audio_mlx.models.compiled import compiling
+from lfm2audio_mlx.tokens import Modality
+from lfm_cli.launches import arrays_of, launches, weight_bytes
+
+__all__ = ["Cost", "costs"]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Kernels that a step launches, and bytes of weights that it reads."""
+
+    name: str
+    launches: int
+    weight_bytes: int
+
+
+def costs(engine: Engine) -> list[Cost]:
+    """Of the three steps that speech is made of, each compiled as a GPU has it."""
+    cursor = Cursor(engine.context, pending=[TextIds((1, 2, 3))])
+    cursor.settle(engine.model)
+    state = cursor.state
+    assert state
+    hidden = mx.zeros((1, engine.config.lfm.hidden_size), engine.dtype)
+    codes = mx.zeros((1, engine.config.codebooks, 1), mx.int32)
+    begun = engine.codec.decode(codes)[1]
+    key = mx.random.key(0)
+    mx.eval(arrays_of(begun), key)
+    with compiling(False):  # each is compiled here, as a whole
+        steps = Steps(engine.model)
+
+        def text_token(word: mx.array) -> Any:
+            hidden, after = steps.backbone(Modality.TEXT, word, state)
+            return steps.word(hidden, GREEDY, key), after.arrays
+
+        def depth_frame(hidden: mx.array) -> Any:
+            return steps.frame(hidden, CHAT_VOICE, key)
+
+        def codec_frame(codes: mx.array) -> Any:
+            samples, after = engine.codec.decode(codes, begun, checked=True)
+            return samples, arrays_of(after)
+
+        return [
+            _counted("text token", text_token, mx.array([0])),
+            _counted("depth frame", depth_frame, hidden),
+            _counted("codec frame", codec_frame, codes),
+        ]
+
+
+def _counted(name: str, step: Callable[[mx.array], Any], given: mx.array) -> Cost:
+    mx.eval(given)
+    compiled = mx.compile(step)
+    return Cost(name, launches(lambda: compiled(given)).total(), weight_bytes(step, given))

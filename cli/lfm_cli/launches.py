@@ -1,0 +1,116 @@
+"""What a step costs on any machine: kernels launched and bytes of weights read, from its graph.
+
+Nothing is computed, so a step can be counted where its kernels do not exist. `mx.export_to_dot`
+names the operations; views are none, and each `mx.fast` function, which MLX's CPU backend writes
+out in many operations, is one kernel as on a GPU. What a GPU adds by itself (a copy to make
+something contiguous, one for each part that is joined) is not in a graph.
+"""
+
+# pyright: reportUnknownMemberType=false
+# (MLX's stubs leave the types of outputs and callbacks open.)
+
+from __future__ import annotations
+
+import io
+import re
+from collections import Counter
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import is_dataclass
+from typing import Any, cast
+
+import mlx.core as mx
+
+__all__ = ["arrays_of", "launches", "weight_bytes"]
+
+VIEWS = {
+    *("AsStrided", "Broadcast", "BroadcastAxes", "Copy", "Depends", "ExpandDims", "Flatten"),
+    *("Reshape", "Slice", "Split", "Squeeze", "StopGradient", "Transpose", "Unflatten", "View"),
+}
+"""Operations that only look at memory in another way."""
+LOOKUPS = {"Gather", "GatherAxis"}
+"""Operations that read some rows of a table, not all of it."""
+
+
+def launches(step: Callable[[], Any]) -> Counter[str]:
+    """How often each kind of kernel is launched for the arrays that `step` returns.
+
+    What it takes from outside must have been evaluated, or it counts too; it must not evaluate
+    anything itself.
+    """
+    with _one_kernel_each():
+        graph = io.StringIO()
+        mx.export_to_dot(graph, *arrays_of(step()))  # pyright: ignore[reportArgumentType]
+    # A name may be followed by a type.
+    names = re.findall(r'label ="([^" ]*)[^"]*", shape=rectangle', graph.getvalue())
+    return Counter(name for name in names if name not in VIEWS)
+
+
+def weight_bytes(step: Callable[..., Any], *inputs: mx.array) -> int:
+    """Bytes of weights that a step of `inputs` reads; one that is read again counts again."""
+    sizes: dict[str, int] = {}
+    total = 0
+
+    def see(record: dict[str, Any]) -> None:
+        nonlocal total
+        if record["type"] == "constants":
+            sizes.update({name: value.nbytes for name, value in record["constants"]})
+        elif record["type"] == "primitive" and record["name"] not in LOOKUPS:
+            total += sum(sizes.get(name, 0) for name, _, _ in record["inputs"])
+
+    def flat(*given: mx.array) -> list[mx.array]:
+        return arrays_of(step(*given))
+
+    with _one_kernel_each():
+        mx.export_function(see, flat, *inputs)
+    return total
+
+
+def arrays_of(tree: Any) -> list[mx.array]:
+    """All arrays in tuples, lists and dataclasses."""
+    if isinstance(tree, mx.array):
+        return [tree]
+    if is_dataclass(tree):
+        tree = list(vars(tree).values())
+    if not isinstance(tree, list | tuple):
+        return []
+    return [array for part in cast(list[Any], tree) for array in arrays_of(part)]
+
+
+@contextmanager
+def _one_kernel_each() -> Generator[None]:
+    """Within it a fused function is a single operation, of the right inputs, shape and type."""
+
+    def kernel(x: mx.array, *others: Any) -> mx.array:
+        inputs = [other for other in others if isinstance(other, mx.array)]
+        needed = cast(mx.array, mx.depends(x, inputs)) if inputs else x
+        return mx.cummax(needed, axis=-1)
+
+    def rope(x: mx.array, *_: Any, offset: Any = 0, freqs: Any = None, **__: Any) -> mx.array:
+        return kernel(x, offset, freqs)
+
+    def attention(q: mx.array, k: mx.array, v: mx.array, *, mask: Any = None, **_: Any) -> mx.array:
+        return kernel(q, k, v, mask)
+
+    def norm(x: mx.array, weight: Any, *rest: Any, **_: Any) -> mx.array:
+        return kernel(x, weight, *rest)
+
+    def dequantize(w: mx.array, scales: mx.array, *rest: Any, **options: Any) -> mx.array:
+        columns = scales.shape[-1] * options.get("group_size", 64)
+        bias = rest[0] if rest else options.get("biases")
+        return kernel(mx.broadcast_to(scales[..., :1], (*w.shape[:-1], columns)), w, scales, bias)
+
+    places = [
+        (mx.fast, {"rms_norm": norm, "layer_norm": norm, "rope": rope}),
+        (mx.fast, {"scaled_dot_product_attention": attention}),
+        (mx, {"dequantize": dequantize}),
+    ]
+    before = [(where, name, getattr(where, name)) for where, found in places for name in found]
+    try:
+        for where, found in places:
+            for name, stand_in in found.items():
+                setattr(where, name, stand_in)
+        yield
+    finally:
+        for where, name, function in before:
+            setattr(where, name, function)
