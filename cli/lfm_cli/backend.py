@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, Self
 
 from lfm2audio_mlx.errors import DaemonError
 from lfm2audio_mlx.installed import model_name
@@ -26,6 +26,8 @@ class Conversation(Protocol):
 
     @property
     def exchanges(self) -> tuple[Exchange, ...]: ...
+
+    def fork(self) -> Self: ...
 
     def reply(
         self, *parts: Part, max_tokens: int = 1024

@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -35,9 +35,15 @@ MUTED = (
 
 @contextmanager
 def listening(
-    sample_rate: int, stop: threading.Event, device: str | None = None
+    sample_rate: int,
+    stop: threading.Event,
+    device: str | None = None,
+    meanwhile: Callable[[], bool] = lambda: False,
 ) -> Generator[Iterator[np.ndarray]]:
     """Mono float32 blocks [n] at `sample_rate` as they are heard, until `stop` is set.
+
+    `meanwhile` is done while there is nothing to be heard, until it gives False; what comes during
+    it waits.
 
     Raises:
         AudioError: there is no microphone.
@@ -62,7 +68,7 @@ def listening(
         )
         with stream:
             try:
-                yield _blocks(heard, rate, sample_rate, stop, gone)
+                yield _blocks(heard, rate, sample_rate, stop, gone, meanwhile)
             finally:
                 stream.abort()  # stopping would wait for sound that may never come
     except (sound.PortAudioError, ValueError) as error:
@@ -75,6 +81,7 @@ def _blocks(
     wanted: int,
     stop: threading.Event,
     gone: threading.Event,
+    meanwhile: Callable[[], bool] = lambda: False,
 ) -> Iterator[np.ndarray]:
     """Blocks at the rate that is wanted.
 
@@ -85,7 +92,7 @@ def _blocks(
 
     resampler = soxr.ResampleStream(rate, wanted, 1, dtype="float32", quality="HQ")
     zeros: int | None = 0
-    for block in _taken(heard, stop, gone):
+    for block in _taken(heard, stop, gone, meanwhile):
         if zeros is not None:
             zeros = None if block.any() else zeros + len(block)
             if zeros is not None and zeros > SILENT_SECONDS * rate:
@@ -97,10 +104,15 @@ def _blocks(
 
 
 def _taken(
-    heard: queue.Queue[np.ndarray], stop: threading.Event, gone: threading.Event
+    heard: queue.Queue[np.ndarray],
+    stop: threading.Event,
+    gone: threading.Event,
+    meanwhile: Callable[[], bool],
 ) -> Iterator[np.ndarray]:
     """What is in the queue until `stop`, what waits in it then included."""
     while not stop.is_set() and not gone.is_set():
+        if heard.empty() and meanwhile():
+            continue
         with suppress(queue.Empty):
             yield heard.get(timeout=0.1)
     for _ in range(heard.qsize()):

@@ -13,7 +13,9 @@ from lfm_cli.session import Session, as_part, heard
 from lfm_cli.terminal import read_line
 
 if TYPE_CHECKING:
+    from lfm2audio_mlx.ahead import Ahead
     from lfm2audio_mlx.results import Part
+    from lfm_cli.backend import Conversation
 
 __all__ = ["converse"]
 
@@ -94,9 +96,9 @@ def _step(session: Session, line: str, attached: list[Part], interactive: bool) 
             attached.append(_sound(rest))
             log.info("%s goes with the next question", rest)
         case "/record":
-            _ask(session, [*attached, _spoken()], attached)
+            _listen(session, attached)
         case "" if interactive:
-            _ask(session, [*attached, _spoken()], attached)
+            _listen(session, attached)
         case "":
             pass
         case _ if command.startswith("/") and "/" not in command[1:]:
@@ -105,10 +107,21 @@ def _step(session: Session, line: str, attached: list[Part], interactive: bool) 
             _ask(session, [*attached, as_part(line) or line], attached)
 
 
-def _ask(session: Session, parts: list[Part], attached: list[Part]) -> None:
+def _listen(session: Session, attached: list[Part]) -> None:
+    """Ask what is said; its answer is begun while the pause at its end is waited for."""
+    with session.ahead() as ahead:
+        _ask(session, [*attached, _spoken(ahead, attached)], attached, ahead)
+
+
+def _ask(
+    session: Session,
+    parts: list[Part],
+    attached: list[Part],
+    ahead: Ahead[Conversation] | None = None,
+) -> None:
     before = session.asked
     try:
-        answer = session.ask(parts)
+        answer = session.ask(parts, ahead)
     finally:
         if session.asked > before:
             attached.clear()
@@ -124,8 +137,9 @@ def _sound(name: str) -> Part:
     return as_part(name) or heard(Path(name))
 
 
-def _spoken() -> Part:
-    """What is said into the microphone, until a pause or ctrl-C.
+def _spoken(ahead: Ahead[Conversation], attached: list[Part]) -> Part:
+    """What is said into the microphone, until a pause or ctrl-C. Whenever it may be all of it, it
+    is taken for the question that goes with what is attached.
 
     Raises:
         AudioError: there is no microphone.
@@ -136,11 +150,18 @@ def _spoken() -> Part:
     from lfm_cli.signals import stopped_by_interrupt
 
     cutter = SpeechCutter()
-    with stopped_by_interrupt() as stop, listening(SAMPLE_RATE, stop) as blocks:
+    with (
+        stopped_by_interrupt() as stop,
+        listening(SAMPLE_RATE, stop, meanwhile=ahead.step) as blocks,
+    ):
         log.info("listening...")
         for block in blocks:
             if spoken := cutter.push(block):
                 return spoken[0].samples, SAMPLE_RATE
+            if maybe := cutter.pausing:
+                ahead.guess(*attached, (maybe.samples, SAMPLE_RATE))
+            else:
+                ahead.forget()
     if spoken := cutter.finish():
         return spoken[0].samples, SAMPLE_RATE
     raise RequestError("nobody spoke")

@@ -18,8 +18,9 @@ from lfm_cli.terminal import printable
 if TYPE_CHECKING:
     import numpy as np
 
+    from lfm2audio_mlx.ahead import Ahead, Reply
     from lfm2audio_mlx.results import Part
-    from lfm_cli.backend import Backend
+    from lfm_cli.backend import Backend, Conversation
     from lfm_cli.sound import Play
 
 __all__ = ["Answer", "Session", "as_part", "heard"]
@@ -120,8 +121,15 @@ class Session:
         ]
         self.name, self._kept = name, len(kept)
 
-    def ask(self, parts: Sequence[Part]) -> Answer:
-        """Ask, and give the answer as it comes: words on stdout, sound where it should go.
+    def ahead(self) -> Ahead[Conversation]:
+        """The next answer, which may be begun while its question is still being spoken."""
+        from lfm2audio_mlx.ahead import Ahead
+
+        return Ahead(self._chat)
+
+    def ask(self, parts: Sequence[Part], ahead: Ahead[Conversation] | None = None) -> Answer:
+        """Ask, and give the answer as it comes: words on stdout, sound where it should go. What
+        was begun of it `ahead` comes at once.
         ctrl-C ends the answer, not the conversation: what came of it is what the model remembers,
         and so much is kept.
 
@@ -131,7 +139,7 @@ class Session:
         """
         before = self.asked
         try:
-            with self._sink() as play, closing(self._chat.reply(*parts)) as reply:
+            with self._sink() as play, closing(self._reply(parts, ahead)) as reply:
                 for item in reply:
                     answer = self._answer()
                     if isinstance(item, Words):
@@ -151,6 +159,12 @@ class Session:
                     self._keep()
                 finally:
                     self._print("\n" if spoke else "")
+
+    def _reply(self, parts: Sequence[Part], ahead: Ahead[Conversation] | None) -> Reply:
+        if ahead is None:
+            return self._chat.reply(*parts)
+        self._chat, reply = ahead.confirm(*parts)
+        return reply
 
     def _answer(self) -> Answer:
         """The answer to the last question; each question has one, whatever happened."""

@@ -180,6 +180,13 @@ class Conversation:
         """All questions and answers, one that is still being given as far as it has come."""
         return tuple(Exchange(said, answer_from_json(answer)) for said, answer in self._said)
 
+    def fork(self) -> Conversation:
+        """The same conversation, from here on its own; both go on from what the daemon knows."""
+        other = Conversation(self._events, self._settings, ())
+        other._said = [(said, list(answer)) for said, answer in self._said]
+        other._state = self._state
+        return other
+
     def reply(self, *parts: Part, max_tokens: int = 1024) -> Generator[Words | Sound | EndOfTurn]:
         """Say something and stream the answer; see `lfm2audio_mlx.conversation.Chat`."""
         if self._reply:

@@ -55,7 +55,8 @@ class Speech:
 
 class SpeechCutter:
     """Cuts a stream of mono blocks at `SAMPLE_RATE` into spans of speech, which it gives as they
-    end; never more than the open span is held. `speaking` tells whether one is open."""
+    end; never more than the open span is held. `speaking` tells whether one is open, `begun` where
+    it begins, and `pausing` what it is while its end is not certain yet."""
 
     def __init__(self, endpointing: Endpointing = USUAL):
         self._pauses = endpointing
@@ -69,6 +70,9 @@ class SpeechCutter:
         self._first = 0
         """The number of the first held chunk, counted from the stream's beginning."""
         self.speaking = False
+        self.pausing: Speech | None = None
+        """The open span as it will be given, sample for sample, unless somebody goes on: known
+        once the silence that is kept after it has been heard."""
 
     @property
     def begun(self) -> float | None:
@@ -107,13 +111,24 @@ class SpeechCutter:
                 self._keep(_chunks(self._pauses.padding))
             return []
         silent = len(self._chunks) - self._last_voiced() - 1
+        if not silent:
+            self.pausing = None
         if silent >= _chunks(self._pauses.pause):
             self.speaking = False
             return self._cut(self._end_of_voice(), min(silent, _chunks(self._pauses.padding)))
         if len(self._chunks) >= _chunks(self._pauses.longest):
             at = self._least_voiced()
             return self._cut(at, len(self._chunks) - at)
+        if silent == max(1, _chunks(self._pauses.padding)):
+            self.pausing = self._foreseen(len(self._chunks) - silent)
         return []
+
+    def _foreseen(self, end: int) -> Speech | None:
+        """What the pause that begins at `end` ends; None if that is a click, or will be cut for its
+        length before the pause is over."""
+        fits = end + _chunks(self._pauses.pause) <= _chunks(self._pauses.longest)
+        kept = end + _chunks(self._pauses.padding)
+        return self._span(kept) if fits and self._is_speech(self._voice) else None
 
     def _last_voiced(self) -> int:
         """The last held chunk with a voice in it; -1 if there is none."""
@@ -137,9 +152,13 @@ class SpeechCutter:
     def _cut(self, end: int, keep: int) -> list[Speech]:
         """Give the held chunks up to `end` as a span; go on with the last `keep` of all."""
         is_speech = self._is_speech(self._voice[:end])
-        speech = Speech(self._first * CHUNK / SAMPLE_RATE, np.concatenate(self._chunks[:end]))
+        speech, self.pausing = self._span(end), None
         self._keep(keep)
         return [speech] if is_speech else []
+
+    def _span(self, end: int) -> Speech:
+        """The held chunks up to `end`."""
+        return Speech(self._first * CHUNK / SAMPLE_RATE, np.concatenate(self._chunks[:end]))
 
     def _is_speech(self, voice: list[float]) -> bool:
         voiced = sum(p >= self._pauses.release for p in voice)

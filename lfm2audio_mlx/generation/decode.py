@@ -6,7 +6,7 @@ device does not wait for the host. Where the choice turns out to end the turn, t
 undone; where it turns from words to speech or back, only the last part of it is done anew.
 """
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
 import mlx.core as mx
@@ -63,15 +63,15 @@ def generate(
     is neither yielded nor left in the cursor: whoever goes on closes the turn. With a `voice`
     each frame is followed by the sound that is ready with it; whoever listens finishes it.
     """
-    keys = _keys(key, max_tokens, needed=not (text.greedy and audio.greedy))
+    keys = _keys(key)
 
-    def choose(hidden: mx.array, modality: Modality, number: int) -> _Choice:
+    def choose(hidden: mx.array, modality: Modality, key: mx.array) -> _Choice:
         if modality is Modality.TEXT:
-            drawn = steps.word(hidden, text, keys[number])
+            drawn = steps.word(hidden, text, key)
         else:
-            drawn = steps.frame(hidden, audio, keys[number])
+            drawn = steps.frame(hidden, audio, key)
         mx.async_eval(drawn)
-        return _Choice(modality, hidden, drawn)
+        return _Choice(modality, hidden, key, drawn)
 
     choice: _Choice | None = None
     for number in range(max_tokens):
@@ -79,7 +79,7 @@ def generate(
             yield EndOfTurn("context")
             return
         if choice is None:
-            choice = choose(cursor.advance(steps.model), Modality.TEXT, number)
+            choice = choose(cursor.advance(steps.model), Modality.TEXT, next(keys))
         speaking = voice if choice.modality is Modality.AUDIO_OUT else None
         ahead: _Choice | None = None
         try:
@@ -87,7 +87,7 @@ def generate(
             if number + 1 < max_tokens and cursor.position < cursor.context:
                 hidden = cursor.step_ahead(steps, choice.modality, choice.drawn)
                 guess = usually_next(schedule, choice.modality, special)
-                ahead = choose(hidden, guess, number + 1)
+                ahead = choose(hidden, guess, next(keys))
             event = _read(choice, sound)
         except BaseException:
             cursor.step_back()
@@ -105,7 +105,7 @@ def generate(
         else:
             cursor.keep()
             right = ahead.modality is modality
-            choice = ahead if right else choose(ahead.hidden, modality, number + 1)
+            choice = ahead if right else choose(ahead.hidden, modality, ahead.key)
         sounds = speaking.confirm(_ends(event)) if speaking else []
         yield event
         yield from sounds
@@ -114,10 +114,12 @@ def generate(
 
 @dataclass(frozen=True)
 class _Choice:
-    """A word [1] or frame [1, codebooks], perhaps not computed yet, and what it was chosen from."""
+    """A word [1] or frame [1, codebooks], perhaps not computed yet, and what it was chosen from
+    and with."""
 
     modality: Modality
     hidden: mx.array
+    key: mx.array
     drawn: mx.array
 
 
@@ -141,8 +143,8 @@ def _segment(event: TextToken | AudioFrame) -> Segment:
     return AudioCodes((event.codes,))
 
 
-def _keys(key: mx.array, count: int, needed: bool) -> list[mx.array]:
-    """One for each step, made in one go."""
-    if not needed or not count:
-        return [key] * count
-    return [mx.array(each) for each in np.array(mx.random.split(key, count))]
+def _keys(key: mx.array) -> Iterator[mx.array]:
+    """One for each step. The host draws them: on the device that would be more kernels."""
+    draw = np.random.default_rng(np.array(key))
+    while True:
+        yield mx.array(draw.integers(1 << 32, size=2, dtype=np.uint32))

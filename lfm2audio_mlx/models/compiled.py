@@ -11,17 +11,12 @@ from typing import ParamSpec, TypeVar
 
 import mlx.core as mx
 
-__all__ = ["compiled", "compiles", "compiling"]
+__all__ = ["compiled", "compiling"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 _forced: bool | None = None
-
-
-def compiles() -> bool:
-    """Are steps compiled now?"""
-    return mx.default_device() == mx.Device(mx.gpu) if _forced is None else _forced
 
 
 def compiled(function: Callable[P, R]) -> Callable[P, R]:
@@ -33,7 +28,8 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(function)
     def choose(*args: P.args, **kwargs: P.kwargs) -> R:
-        return (fused if compiles() else function)(*args, **kwargs)
+        on = mx.default_device() == mx.Device(mx.gpu) if _forced is None else _forced
+        return (fused if on else function)(*args, **kwargs)
 
     return choose
 

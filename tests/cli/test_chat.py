@@ -617,6 +617,23 @@ def test_a_question_is_spoken_and_the_answer_heard(
     assert seconds_of_sound(heard) == pytest.approx(seconds_of_sound(samples), rel=0.1)
 
 
+def test_who_goes_on_after_a_pause_asks_one_question(terminal: Terminal, pulse: Pulse):
+    """In the pause its answer is begun, of which nothing is seen."""
+    child = terminal("chat", "--no-audio", "--save", "a", **pulse.environment)
+    child.expect_exact("> ")
+    child.sendline("/record")
+    child.expect_exact("listening...")
+    first, second = (read_audio(path, 16_000) for path in (SPEECH, OTHER_SPEECH))
+    pause, silence = np.zeros(3000, np.float32), np.zeros(16_000, np.float32)
+    pulse.speak(np.concatenate([first, pause, second, silence]))
+    child.expect_exact(PROMPT)
+    leave(child)
+    ((_, asked, answer, _),) = turns("a")
+    whole = (len(first) + len(pause) + len(second)) / 16_000
+    assert asked == pytest.approx(whole, abs=0.8)
+    assert answer.strip() and (child.before or "").count(answer.strip()) <= 1
+
+
 def test_ctrl_c_ends_a_recording_and_what_was_said_is_asked(terminal: Terminal, pulse: Pulse):
     child = terminal("chat", "--no-audio", **pulse.environment)
     child.expect_exact("> ")

@@ -135,6 +135,28 @@ def test_a_spoken_question_is_answered_in_words_and_sound(
     assert capsys.readouterr() == (f"{ANSWER}\n", "")
 
 
+def test_an_answer_begun_ahead_is_the_same_and_kept(
+    nano: Engine, capsys: pytest.CaptureFixture[str]
+):
+    plain, session = silent(nano, 1), silent(nano, 1)
+    session.save("a")
+    with session.ahead() as ahead:
+        for guess in (OTHER_SPEECH, SPEECH):
+            ahead.guess(heard(guess))
+            for _ in range(9):
+                assert ahead.step()
+        assert session.asked == 0 and capsys.readouterr().out == ""
+        answer = session.ask([heard(SPEECH)], ahead)
+    assert capsys.readouterr().out == f"{ANSWER}\n"
+    expected = plain.ask([heard(SPEECH)])
+    assert (answer.text, answer.complete) == (expected.text, True)
+    assert answer.sound and expected.sound
+    assert np.array_equal(answer.sound[0], expected.sound[0])
+    is_kept(session, "a")
+    assert session.ask([heard(OTHER_SPEECH)]).text == plain.ask([heard(OTHER_SPEECH)]).text
+    is_kept(session, "a")
+
+
 @pytest.mark.parametrize(
     "parts", [["hello"], ["what is it?", heard(SPEECH)], [heard(SPEECH), "what is it?"]]
 )

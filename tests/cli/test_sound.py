@@ -339,6 +339,30 @@ def test_what_was_said_before_the_interrupt_counts():
     assert [block[0] for block in got] == [1, 2, 3, 4, 5]
 
 
+def test_what_is_done_meanwhile_is_done_only_while_nothing_is_to_be_heard():
+    """And what is said during it waits."""
+    waiting: queue.Queue[np.ndarray] = queue.Queue()
+    stop, rate, done = threading.Event(), MICROPHONE_RATE, []
+
+    def say(*numbers: int) -> None:
+        for number in numbers:
+            waiting.put(np.full(160, number, np.float32))
+
+    def meanwhile() -> bool:
+        done.append(waiting.qsize())
+        if len(done) == 3:
+            say(3, 4)
+        if len(done) == 4:
+            say(5)
+            stop.set()
+        return len(done) < 4
+
+    say(1, 2)
+    got = list(microphone._blocks(waiting, rate, rate, stop, threading.Event(), meanwhile))
+    assert [block[0] for block in got] == [1, 2, 3, 4, 5]
+    assert done == [0, 0, 0, 0]
+
+
 def test_a_microphone_that_goes_away_is_noticed_and_what_it_heard_counts():
     waiting: queue.Queue[np.ndarray] = queue.Queue()
     gone = threading.Event()

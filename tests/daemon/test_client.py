@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lfm2audio_mlx.ahead import ITEMS, Ahead
 from lfm2audio_mlx.engine import Engine
 from lfm2audio_mlx.errors import AudioError, ContextError, DaemonError, ModelError, RequestError
 from lfm2audio_mlx.installed import EMBEDDED, NANO
@@ -96,6 +97,27 @@ def test_a_conversation_goes_on_when_the_daemon_has_forgotten_it(daemon: Daemon,
             list(chat.reply(question))
         ask("POST", "/api/unload", {})
     assert theirs.exchanges == ours.exchanges
+
+
+def test_an_answer_is_begun_early_and_a_wrong_guess_leaves_nothing(daemon: Daemon, engine: Engine):
+    theirs, ours = daemon.chat(seed=5), engine.chat(seed=5)
+    for chat in (theirs, ours):
+        list(chat.reply(SPEECH))
+    expected = list(ours.reply(OTHER))
+    ahead = Ahead(theirs)
+    ahead.guess(SPEECH)
+    for _ in range(5):
+        assert ahead.step()
+    ahead.guess(OTHER)
+    assert [ahead.step() for _ in range(20)].count(True) == len(ahead.made) == ITEMS
+    assert len(theirs.exchanges) == 1
+    confirmed, reply = ahead.confirm(OTHER)
+    assert [type(item) for item in reply] == [type(item) for item in expected]
+    assert confirmed.exchanges == ours.exchanges
+    for chat in (confirmed, ours):
+        list(chat.reply(SPEECH))
+    assert confirmed.exchanges == ours.exchanges
+    assert len(theirs.exchanges) == 1 and ask("GET", "/health")["state"] == "ready"
 
 
 @pytest.mark.parametrize("taken", [1, 7])

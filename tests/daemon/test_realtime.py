@@ -24,10 +24,12 @@ import soundfile
 import soxr
 from openai import OpenAI
 from openai.resources.realtime.realtime import RealtimeConnection
+from starlette.websockets import WebSocketDisconnect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect, unix_connect
 
-from lfm2audio_mlx.results import Sound
+from lfm2audio_mlx.results import EndOfTurn, Sound, Words
+from lfm_daemon.faults import Fault
 from lfm_daemon.routes import realtime
 from lfm_daemon.values import encode
 from lfm_daemon.wire import Frame
@@ -242,6 +244,23 @@ def test_speech_in_the_midst_of_an_answer_interrupts_it(live: Live):
     live.speak(TIMER[RATE:])
     assert live.answer().status == "completed"
     assert live.words.strip() and live.sound.any()
+
+
+def test_who_goes_on_after_a_pause_gets_one_answer_to_all_of_it(live: Live, daemon: Daemon):
+    """The pause is long enough that an answer is begun, and too short to end a turn."""
+    before = daemon.ended("cancelled")
+    voice = ALARM[int(0.3 * RATE) : int(1.7 * RATE)]
+    live.speak(np.concatenate([voice, silence(0.4), TIMER]))
+    live.until("response.created")
+    kinds = [event.type for event in live.heard]
+    assert kinds.count("input_audio_buffer.speech_stopped") == 1
+    done = live.until("response.done").response
+    assert done.status == "completed" and live.words.strip()
+    assert daemon.ended("cancelled") == before + 1, "the answer to the first half"
+    spool = daemon.home / "run" / "spool"
+    eventually(lambda: len(list(spool.iterdir())) == 1)
+    live.speak(TIMER)
+    assert live.answer().status == "completed"
 
 
 def test_an_answer_is_cancelled(live: Live, daemon: Daemon):
@@ -512,6 +531,43 @@ def test_an_answer_waits_for_a_client_that_does_not_read_it(monkeypatch: pytest.
     resident = Endless()
     served(Deaf(*ASKED), resident)
     assert 5 < resident.given < 20
+
+
+class Busy(Endless):
+    """A resident model that has no room at first, and then gives a short answer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.refused = 0
+
+    async def events(self, job: Any) -> AsyncIterator[Frame]:
+        if not self.refused:
+            self.refused += 1
+            raise Fault(503, "queue_full", "no room")
+        yield encode(Words("hello", 7))
+        yield encode(EndOfTurn("end"))
+
+
+class Talkative(Deaf):
+    """One that takes all, and leaves after an answer."""
+
+    async def send_text(self, text: str) -> None:
+        self.taken.append(json.loads(text)["type"])
+        if self.taken[-1] == "response.done":
+            raise WebSocketDisconnect(1000)
+
+
+def test_an_answer_that_could_not_be_begun_early_is_begun_when_it_must():
+    voice = ALARM[int(0.3 * RATE) : int(1.7 * RATE)]
+    talk = [voice, silence(0.4), silence(0.6)]
+    talkative = Talkative(
+        *({"type": "input_audio_buffer.append", "audio": pcm(part)} for part in talk)
+    )
+    resident = Busy()
+    served(talkative, resident)
+    assert resident.refused == 1
+    assert talkative.taken[-1] == "response.done"
+    assert "response.output_audio_transcript.delta" in talkative.taken
 
 
 def test_a_client_that_does_not_read_is_listened_to_all_the_same(monkeypatch: pytest.MonkeyPatch):

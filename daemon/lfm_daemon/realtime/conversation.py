@@ -211,8 +211,8 @@ class Conversation:
             raise Fault(400, "conversation_full", what)
         self._seconds += seconds
 
-    def asked(self) -> Asked:
-        """All of it, and what is asked at its end.
+    def asked(self, more: Question | None = None) -> Asked:
+        """All of it, and what is asked at its end, as if `more` were its last item.
 
         Questions without an answer between them are one. Answers without a question between them
         are one, too; before the first question there can be none for the model.
@@ -220,11 +220,12 @@ class Conversation:
         Raises:
             Fault: nothing is asked.
         """
-        notes = [item.text for item in self.items if isinstance(item, Note)]
+        items = [*self.items, more] if more else self.items
+        notes = [item.text for item in items if isinstance(item, Note)]
         sounds: list[dict[str, Any]] = []
         history: list[dict[str, Any]] = []
         said: list[dict[str, Any]] = []
-        for asked, answers in self._exchanges():
+        for asked, answers in _exchanges(items):
             said = []
             for part in asked:
                 if isinstance(part, Sound):
@@ -240,19 +241,20 @@ class Conversation:
             raise Fault(400, "nothing_to_answer", what)
         return Asked(notes, history, said, sounds)
 
-    def _exchanges(self) -> Iterator[tuple[list[str | Sound], list[Answer]]]:
-        """Questions with their answers, the last one maybe without."""
-        asked: list[str | Sound] = []
-        answers: list[Answer] = []
-        for item in self.items:
-            if isinstance(item, Question):
-                if answers:
-                    yield asked, answers
-                    asked, answers = [], []
-                asked = [*asked, *item.parts]
-            elif isinstance(item, Answer) and asked:
-                answers.append(item)
-        yield asked, answers
+
+def _exchanges(items: list[Item]) -> Iterator[tuple[list[str | Sound], list[Answer]]]:
+    """Questions with their answers, the last one maybe without."""
+    asked: list[str | Sound] = []
+    answers: list[Answer] = []
+    for item in items:
+        if isinstance(item, Question):
+            if answers:
+                yield asked, answers
+                asked, answers = [], []
+            asked = [*asked, *item.parts]
+        elif isinstance(item, Answer) and asked:
+            answers.append(item)
+    yield asked, answers
 
 
 def _told(answers: list[Answer]) -> dict[str, Any]:

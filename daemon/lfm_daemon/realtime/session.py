@@ -6,16 +6,26 @@ an event is sent, a wish fulfilled, and None is a moment in which others may go 
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import suppress
 from typing import Any, TypeAlias
 
 from lfm_daemon.bodies import json_of
 from lfm_daemon.faults import Fault, as_json
+from lfm_daemon.realtime.asking import (
+    FORESEEN_SECONDS,
+    Begin,
+    Foresee,
+    Foreseen,
+    Forget,
+    Hear,
+    Plan,
+    State,
+    Stop,
+    Wake,
+)
 from lfm_daemon.realtime.conversation import (
     Answer,
-    Asked,
     Conversation,
     Item,
     Note,
@@ -44,49 +54,23 @@ from lfm_daemon.realtime.schemas import (
     client_event,
     updated,
 )
-from lfm_daemon.realtime.sound import Buffer, Heard, Started, Stopped, buffer, enough, pcm_of
+from lfm_daemon.realtime.sound import (
+    Buffer,
+    Heard,
+    Paused,
+    Resumed,
+    Started,
+    Stopped,
+    buffer,
+    enough,
+    pcm_of,
+)
 from lfm_daemon.values import sample_bytes
 from lfm_daemon.wire import Frame
 
-__all__ = ["Begin", "Hear", "Out", "Session", "Stop", "Wake", "error"]
+__all__ = ["Begin", "Foresee", "Forget", "Hear", "Out", "Session", "Stop", "Wake", "error"]
 
-
-@dataclass(frozen=True)
-class Begin:
-    """The worker is to answer: a `chat` job."""
-
-    options: dict[str, Any]
-    sounds: list[dict[str, Any]]
-
-
-@dataclass(frozen=True)
-class Stop:
-    """It is to end the answer; what came of it so far still comes."""
-
-
-@dataclass(frozen=True)
-class Hear:
-    """Somebody wants to read what was said in an item."""
-
-    item: str
-    sound: Sound
-
-
-@dataclass(frozen=True)
-class Wake:
-    """The model will be needed soon."""
-
-
-Out: TypeAlias = Event | Begin | Stop | Hear | Wake | None
-
-
-@dataclass(frozen=True)
-class State:
-    """Where the worker's memory stands."""
-
-    name: str
-    settings: dict[str, Any]
-    asked: Asked
+Out: TypeAlias = Event | Begin | Foresee | Forget | Stop | Hear | Wake | None
 
 
 class Session:
@@ -101,8 +85,9 @@ class Session:
         self._coming: str | None = None
         """The item that is being spoken."""
         self._response: Response | None = None
-        self._going_on: tuple[str, dict[str, Any], Asked] | None = None
-        """What the answer under way is made of."""
+        self._foreseen: Foreseen | None = None
+        self._going_on: tuple[str, Plan] | None = None
+        """What the answer under way is made of, and what the worker's state becomes with it."""
         self._owed: ResponseParams | None = None
         """An answer to be given when the one before has ended."""
         self._state: State | None = None
@@ -138,10 +123,10 @@ class Session:
                 yield from self._append(pcm_of(given.audio))
             case Commit():
                 heard, id = self._buffer.finish(), self._coming
-                self._listen()
+                yield from self._listen()
                 yield from self._commit(heard, id)
             case Clear():
-                self._listen()
+                yield from self._listen()
                 yield event("input_audio_buffer.cleared")
             case CreateItem():
                 yield from self._create(given)
@@ -168,13 +153,14 @@ class Session:
         before, self._config = self._config, updated(self._config, given.session)
         old, new = before.audio.input, self._config.audio.input
         if (old.format, old.turn_detection) != (new.format, new.turn_detection):
-            self._listen()
+            yield from self._listen()
         yield event("session.updated", session=self._as_json())
 
-    def _listen(self) -> None:
+    def _listen(self) -> Iterator[Out]:
         """With an empty buffer."""
         self._buffer = buffer(self._config.audio.input, self._buffer.end)
         self._coming = None
+        yield from self._forget()
 
     def _append(self, pcm: bytes) -> Iterator[Out]:
         for change in self._buffer.push(pcm):
@@ -188,6 +174,11 @@ class Session:
                         self._owed = None  # there is more to be answered
                         yield from self._stop("turn_detected")
                     yield Wake()
+                case Paused(heard):
+                    if turns and turns.create_response:
+                        yield from self._foresee(heard)
+                case Resumed():
+                    yield from self._forget()
                 case Stopped(at, heard):
                     when = {"audio_end_ms": round(1000 * at), "item_id": self._coming}
                     yield event("input_audio_buffer.speech_stopped", **when)
@@ -199,7 +190,7 @@ class Session:
     def _commit(self, heard: Heard, id: str | None, answer: bool = False) -> Iterator[Out]:
         """What was heard is a message now, and maybe to be answered."""
         self._conversation.room(heard.seconds)
-        sound = Sound(self._keep(sample_bytes(heard.samples)), heard.rate, heard.seconds)
+        sound = self._kept(heard)
         item = Question([sound], id=id or new_id("item"))
         before = self._conversation.last
         added = list(self._add(item, before))
@@ -243,9 +234,16 @@ class Session:
             rate = self._config.audio.input.format.rate
             heard = enough(Heard.of(pcm_of(part.audio), rate))
             self._conversation.room(heard.seconds)
-            return Sound(self._keep(sample_bytes(heard.samples)), rate, heard.seconds)
+            return self._kept(heard)
         what = "item.content: of the user, input_text with its text or input_audio with its audio"
         raise Fault(400, "invalid_value", what, parameter="item.content")
+
+    def _kept(self, heard: Heard) -> Sound:
+        """A sound in a file; the one that was foreseen is in one already."""
+        if self._foreseen and self._foreseen.heard is heard:
+            self._foreseen.asked = True
+            return self._foreseen.sound
+        return Sound(self._keep(sample_bytes(heard.samples)), heard.rate, heard.seconds)
 
     def _whole(self, item: Item) -> Item:
         """An item that is not being made.
@@ -284,44 +282,47 @@ class Session:
             self._owed = wanted
             return
         config, asked = self._config, self._conversation.asked()
-        spoken = (wanted.output_modalities or config.output_modalities) == ["audio"]
-        limit = wanted.max_output_tokens or config.max_output_tokens
-        instructions = config.instructions if wanted.instructions is None else wanted.instructions
-        temperature = config.temperature if wanted.temperature is None else wanted.temperature
-        settings = {
-            "system": "\n".join(text for text in (instructions, *asked.notes) if text) or None,
-            "mode": "interleaved" if spoken else "sequential",
-            "temperature": temperature,
-        }
-        becomes = secrets.token_hex(12)
-        options: dict[str, Any] = {
-            **settings,
-            "parts": asked.parts,
-            # For a worker that has no such state, or not any more.
-            "history": asked.history,
-            "becomes": becomes,
-            "max_tokens": None if limit == "inf" else limit,
-        }
-        state = self._state
-        if state and state.settings == settings and asked.follows(state.asked):
-            options |= {"after": state.name, "answered": len(asked.history[-1]["answer"])}
+        plan = Plan.of(asked, wanted, config, self._state)
         audio = wanted.audio and wanted.audio.output
         form = (audio and audio.format) or config.audio.output.format
         voice = config.audio.output.voice
         self._response = Response(
             self._conversation,
-            spoken=spoken,
+            spoken=plan.settings["mode"] == "interleaved",
             rate=form.rate,
-            max_tokens=limit,
+            max_tokens=wanted.max_output_tokens or config.max_output_tokens,
             about={
                 "conversation_id": self._conversation_id,
                 "metadata": wanted.metadata,
                 "audio": {"output": {"format": form.model_dump(), "voice": voice}},
             },
         )
-        self._going_on = becomes, settings, asked
         yield self._response.created()
-        yield Begin(options, asked.sounds)
+        if self._foreseen and self._foreseen.plan == plan:
+            begin, self._foreseen = self._foreseen.begin, None
+        else:
+            yield from self._forget()
+            begin = plan.begin()
+        self._going_on = begin.options["becomes"], plan
+        yield begin
+
+    def _foresee(self, heard: Heard) -> Iterator[Out]:
+        """Somebody may have said all. What is asked then can be answered before it is certain."""
+        yield from self._forget()
+        if self._response or heard.seconds > FORESEEN_SECONDS:
+            return
+        with suppress(Fault):  # which is told if the turn ends here
+            sound = self._kept(heard)
+            asked = self._conversation.asked(Question([sound]))
+            plan = Plan.of(asked, ResponseParams(), self._config, self._state)
+            self._foreseen = Foreseen(heard, sound, plan, plan.begin())
+            yield Foresee(self._foreseen.begin)
+
+    def _forget(self) -> Iterator[Out]:
+        """What was foreseen did not come."""
+        foreseen, self._foreseen = self._foreseen, None
+        if foreseen:
+            yield Forget(None if foreseen.asked else foreseen.sound.path)
 
     def _stop(self, reason: str) -> Iterator[Out]:
         if self._response and not self._response.unwanted:
@@ -337,10 +338,11 @@ class Session:
         """The answer under way is over, maybe for a fault."""
         assert self._response and self._going_on
         response, self._response = self._response, None
-        (name, settings, asked), self._going_on = self._going_on, None
+        (name, plan), self._going_on = self._going_on, None
         yield from response.ended(fault)
         if response.begun and not fault:
-            self._state = State(name, settings, asked.answered(response.item.tokens or []))
+            answered = plan.asked.answered(response.item.tokens or [])
+            self._state = State(name, plan.settings, answered)
         owed, self._owed = self._owed, None
         if owed:
             try:

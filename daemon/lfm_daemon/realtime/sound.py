@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import numpy as np
 import soxr
 
-from lfm2audio_mlx.audio.vad import SAMPLE_RATE, Endpointing, SpeechCutter
+from lfm2audio_mlx.audio.vad import SAMPLE_RATE, Endpointing, Speech, SpeechCutter
 from lfm_daemon.faults import Fault
 from lfm_daemon.realtime.schemas import Input, ServerVad
 from lfm_daemon.schemas import sound_of
@@ -21,7 +21,9 @@ __all__ = [
     "BUFFER_SECONDS",
     "Buffer",
     "Heard",
+    "Paused",
     "Pcm16",
+    "Resumed",
     "Started",
     "Stopped",
     "buffer",
@@ -121,14 +123,30 @@ class Stopped:
     heard: Heard
 
 
+@dataclass(frozen=True)
+class Paused:
+    """Maybe has stopped: then this is what was said."""
+
+    heard: Heard
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """And goes on."""
+
+
+Change: TypeAlias = Started | Paused | Resumed | Stopped | None
+"""None is a moment to do something else."""
+
+
 class Buffer(Protocol):
     """Sound that was appended and is no turn yet."""
 
     end: float
     """Seconds of all sound there was."""
 
-    def push(self, pcm: bytes) -> Iterator[Started | Stopped | None]:
-        """Hear more. None in between: a moment to do something else.
+    def push(self, pcm: bytes) -> Iterator[Change]:
+        """Hear more.
 
         Raises:
             Fault: it is too much.
@@ -159,7 +177,7 @@ class Patient:
         self._rate, self.end = rate, since
         self._pcm = bytearray()
 
-    def push(self, pcm: bytes) -> Iterator[Started | Stopped | None]:
+    def push(self, pcm: bytes) -> Iterator[Change]:
         if len(self._pcm) + len(pcm) > BUFFER_SECONDS * self._rate * 2:
             what = f"the buffer holds {BUFFER_SECONDS} s of sound: commit or clear it"
             raise Fault(400, "input_audio_buffer_full", what)
@@ -191,8 +209,10 @@ class Attentive:
             )
         )
         self._started = False
+        self._paused: tuple[Speech, Heard] | None = None
+        """What may be all of the turn."""
 
-    def push(self, pcm: bytes) -> Iterator[Started | Stopped | None]:
+    def push(self, pcm: bytes) -> Iterator[Change]:
         samples = _samples(pcm)
         self.end += len(samples) / self._rate
         if self._resampler:
@@ -200,11 +220,24 @@ class Attentive:
         for at in range(0, len(samples), STEP):
             for speech in self._cutter.push(samples[at : at + STEP]):
                 self._started = False
-                yield Stopped(self._since + speech.end, Heard(speech.samples, SAMPLE_RATE))
+                yield Stopped(self._since + speech.end, self._ended(speech))
             if not self._started and self._cutter.begun is not None:
                 self._started = True
                 yield Started(self._since + self._cutter.begun)
+            if self._paused and self._paused[0] is not self._cutter.pausing:
+                self._paused = None
+                yield Resumed()
+            if self._started and not self._paused and (speech := self._cutter.pausing):
+                self._paused = speech, Heard(speech.samples, SAMPLE_RATE)
+                yield Paused(self._paused[1])
             yield None
+
+    def _ended(self, speech: Speech) -> Heard:
+        """What was said; that of the last pause itself, if that has ended it."""
+        paused, self._paused = self._paused, None
+        if paused and np.array_equal(paused[0].samples, speech.samples):
+            return paused[1]
+        return Heard(speech.samples, SAMPLE_RATE)
 
     def finish(self) -> Heard:
         if not self._started:

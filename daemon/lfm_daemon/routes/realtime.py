@@ -11,6 +11,8 @@ import contextlib
 import json
 import logging
 from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -18,7 +20,17 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from lfm2audio_mlx.results import Span
 from lfm_daemon.faults import Fault
 from lfm_daemon.job import Job
-from lfm_daemon.realtime.session import Begin, Hear, Out, Session, Stop, Wake, error
+from lfm_daemon.realtime.session import (
+    Begin,
+    Foresee,
+    Forget,
+    Hear,
+    Out,
+    Session,
+    Stop,
+    Wake,
+    error,
+)
 from lfm_daemon.service import Service, service_of
 from lfm_daemon.uploads import spooled
 from lfm_daemon.values import decode
@@ -55,6 +67,18 @@ async def realtime(socket: WebSocket) -> None:
         await Connection(socket, service, name, Session(model, spool.keep)).serve()
 
 
+@dataclass(eq=False)
+class Answer:
+    """An answer on its way. What comes of it waits until it is known whether it is `wanted`."""
+
+    wish: Begin
+    wanted: asyncio.Future[bool]
+    task: asyncio.Task[None] | None = None
+    job: Job | None = None
+    unneeded: str | None = None
+    """A file that was made for it alone."""
+
+
 class Connection:
     """A session's socket and its work."""
 
@@ -68,8 +92,8 @@ class Connection:
         self._waiting = 0
         """Characters in it, and on their way."""
         self._changed = asyncio.Condition()
-        self._job: Job | None = None
-        self._answering: asyncio.Task[None] | None = None
+        self._foreseen: Answer | None = None
+        self._answer: Answer | None = None
         self._loading: asyncio.Task[None] | None = None
         self._unheard: asyncio.Queue[Hear] = asyncio.Queue()
 
@@ -83,9 +107,9 @@ class Connection:
                 while True:
                     await self._room(AHEAD)
                     await self._act(self._session.receive(await self._message()))
-                    if self._session.stopping and self._answering:
+                    if self._session.stopping and self._answer and self._answer.task:
                         # What the client says next refers to an answer that has ended.
-                        await asyncio.wait([self._answering])
+                        await asyncio.wait([self._answer.task])
         except* (WebSocketDisconnect, TimeoutError):
             log.info("a client of live voice has left")
         except* Exception as faults:  # noqa: BLE001 - the other clients are served on
@@ -106,13 +130,16 @@ class Connection:
         async with self._one:
             for out in outs:
                 match out:
+                    case Foresee(wish):
+                        self._foreseen = await self._begin(wish)
+                    case Forget(path):
+                        self._forget(path)
                     case Begin():
-                        self._answering = self._tasks.create_task(self._answer(out))
-                        # So that its job is admitted, and can be cancelled, from here on.
-                        await asyncio.sleep(0)
+                        self._answer = self._foreseen or await self._begin(out)
+                        self._foreseen = None
+                        self._answer.wanted.set_result(True)
                     case Stop():
-                        if self._job:
-                            self._service.resident.cancel(self._job.id)
+                        self._end(self._answer)
                         await self._tell()
                     case Hear():
                         self._unheard.put_nowait(out)
@@ -145,19 +172,50 @@ class Connection:
         async with self._changed:
             await self._changed.wait_for(lambda: self._waiting <= most or self._session.stopping)
 
-    async def _answer(self, wish: Begin) -> None:
-        fault = None
+    async def _begin(self, wish: Begin) -> Answer:
+        answer = Answer(wish, asyncio.get_running_loop().create_future())
+        answer.task = self._tasks.create_task(self._give(answer))
+        # So that its job is admitted, and can be cancelled, from here on.
+        await asyncio.sleep(0)
+        return answer
+
+    def _end(self, answer: Answer | None) -> None:
+        """Its last events still come."""
+        if answer and answer.job:
+            self._service.resident.cancel(answer.job.id)
+
+    def _forget(self, path: str | None) -> None:
+        """What was foreseen is not wanted."""
+        if answer := self._foreseen:
+            self._foreseen, answer.unneeded = None, path
+            answer.wanted.set_result(False)
+            self._end(answer)
+
+    async def _give(self, answer: Answer) -> None:
+        fault = await self._tell_of(answer)
+        if fault and not answer.wanted.done() and await answer.wanted:
+            # It was only foreseen then; now it may be possible.
+            fault = await self._tell_of(answer)
+        if await answer.wanted:
+            await self._act(self._session.ended(fault))
+        elif answer.unneeded:  # by the worker neither, for which it has ended
+            Path(answer.unneeded).unlink(missing_ok=True)
+
+    async def _tell_of(self, answer: Answer) -> Fault | None:
+        """What the worker gives, to the session; why that came to no end, if it did not."""
+        wish = answer.wish
         try:
-            self._job = self._service.job(
+            answer.job = self._service.job(
                 self._socket, "chat", self._model, wish.options, wish.sounds
             )
-            async with contextlib.aclosing(self._service.resident.events(self._job)) as frames:
+            async with contextlib.aclosing(self._service.resident.events(answer.job)) as frames:
                 async for frame in frames:
-                    await self._room(ANSWER_AHEAD)
-                    await self._act(self._session.told(frame))
-        except Fault as why:
-            fault = why
-        await self._act(self._session.ended(fault))
+                    if await answer.wanted:
+                        await self._room(ANSWER_AHEAD)
+                        await self._act(self._session.told(frame))
+        except Fault as fault:
+            return fault
+        return None
 
     async def _load(self) -> None:
         try:

@@ -168,3 +168,69 @@ def test_what_was_said_is_not_said_again_before_the_next_span(spoken: np.ndarray
     talk = np.concatenate([spoken, silence(0.5), spoken, silence(1)])
     first, second = cut(talk, Endpointing(pause=0.2, padding=2.0))
     assert second.start > first.end - 0.3
+
+
+# Before the end is certain
+
+
+def same(one: Speech, other: Speech) -> bool:
+    return one.start == other.start and np.array_equal(one.samples, other.samples)
+
+
+def pausing(samples: np.ndarray, endpointing: Endpointing) -> dict[int, Speech]:
+    """The span that each chunk, by its number, leaves open in a pause; a span that ends is the one
+    that was open before, if one was."""
+    cutter, found = SpeechCutter(endpointing), dict[int, Speech]()
+    for number, at in enumerate(range(0, len(samples) - CHUNK + 1, CHUNK)):
+        for span in cutter.push(samples[at : at + CHUNK]):
+            assert number - 1 not in found or same(span, found[number - 1])
+        if open_one := cutter.pausing:
+            found[number] = open_one
+    return found
+
+
+@settings(deadline=None, max_examples=15)
+@given(
+    pauses=st.lists(st.floats(0.0, 0.7), min_size=1, max_size=3),
+    pause=st.floats(0.1, 0.8),
+    padding=st.floats(0.0, 0.5),
+    longest=st.sampled_from([2.5, 4.0, 30.0]),
+)
+def test_a_span_is_known_before_its_pause_is_over(
+    pauses: list[float], pause: float, padding: float, longest: float
+):
+    word = read_audio(RECORDINGS / "seen_00.wav", SAMPLE_RATE)[4800:27_200]
+    parts = [silence(0.3), *(part for each in pauses for part in (word, silence(each))), word]
+    talk = np.concatenate([*parts, silence(0.9)])
+    known = pausing(talk, Endpointing(pause=pause, padding=padding, longest=longest))
+    assert known or longest < 30.0 or pause < padding + 0.04
+
+
+def test_it_is_known_as_soon_as_the_silence_that_is_kept_is_over(spoken: np.ndarray):
+    """Not while somebody speaks, and for as long as the pause is waited for."""
+    talk = np.concatenate([silence(1), spoken, silence(1)])
+    known = pausing(talk, USUAL)
+    waited = round(USUAL.pause * SAMPLE_RATE / CHUNK) - round(USUAL.padding * SAMPLE_RATE / CHUNK)
+    assert len(known) == waited == max(known) - min(known) + 1
+    (span,) = cut(talk)
+    assert all(same(each, span) for each in known.values())
+
+
+def test_who_goes_on_has_not_ended(spoken: np.ndarray):
+    voice = spoken[int(0.3 * SAMPLE_RATE) : int(1.7 * SAMPLE_RATE)]
+    talk = np.concatenate([silence(1), voice, silence(0.4), voice, silence(1)])
+    first, *_, last = pausing(talk, USUAL).values()
+    (span,) = cut(talk)
+    assert same(last, span)
+    assert first.start == span.start and len(first.samples) < len(span.samples) - len(voice)
+
+
+def test_a_span_that_is_cut_before_its_pause_is_over_is_not_foreseen(spoken: np.ndarray):
+    voice = spoken[int(0.3 * SAMPLE_RATE) : int(1.7 * SAMPLE_RATE)]
+    talk = np.concatenate([silence(1), voice, silence(1)])
+    assert pausing(talk, Endpointing(pause=0.8, padding=0.1, longest=2.0)) == {}
+    assert pausing(talk, Endpointing(pause=0.8, padding=0.1, longest=3.0))
+
+
+def test_a_click_is_no_pause(talk: np.ndarray):
+    assert pausing(talk, Endpointing(shortest=5.0)) == {}
