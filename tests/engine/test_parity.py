@@ -29,6 +29,11 @@ def test_embedded_checkpoint_equals_the_reference():
         assert row.good, f"{row.stage}: {parity.shown(row.result)}"
 
 
+def test_packed_and_unpacked_weights_say_the_same():
+    for row in parity.packed_rows():
+        assert row.good, f"{row.stage}: {parity.shown(row.result)}"
+
+
 def test_a_changed_random_stream_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(parity, "digest", lambda folder: "other")
     with pytest.raises(parity.CheckpointError, match="other random weights"):

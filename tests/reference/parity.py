@@ -22,11 +22,16 @@ from safetensors import safe_open
 from checkpoints import NAMES, digest, write_checkpoint
 from lfm2audio_mlx.audio.features import log_mel
 from lfm2audio_mlx.audio.files import read_audio
-from lfm2audio_mlx.engine import Engine
+from lfm2audio_mlx.engine import BATCH, Engine
 from lfm2audio_mlx.errors import CheckpointError
 from lfm2audio_mlx.generation.decode import Event
 from lfm2audio_mlx.generation.prompt import AudioCodes, TextIds, embed
+from lfm2audio_mlx.generation.rows import Row as TextRow
+from lfm2audio_mlx.generation.rows import Rows
 from lfm2audio_mlx.generation.sampling import GREEDY
+from lfm2audio_mlx.installed import EMBEDDED
+from lfm2audio_mlx.models.compiled import compiling
+from lfm2audio_mlx.recording import most_tokens
 from lfm2audio_mlx.tokens import Modality
 from lfm_convert import golden
 from lfm_convert.convert import convert
@@ -225,6 +230,16 @@ def conversation(case: Case) -> Steps:
     return total
 
 
+def compiled(measure: Callable[[Case], Steps]) -> Callable[[Case], Steps]:
+    """The same with every step as one graph, as on a GPU."""
+
+    def run(case: Case) -> Steps:
+        with compiling(True):
+            return measure(case)
+
+    return run
+
+
 Stage = tuple[str, Callable[[Case], float | Steps], str]
 
 STAGES: list[Stage] = [
@@ -242,6 +257,9 @@ STAGES: list[Stage] = [
     ("transcription", golden.transcription, ""),
     ("speech", speaking, ""),
     ("three turns", conversation, ""),
+    ("transcription, compiled", compiled(golden.transcription), ""),
+    ("speech, compiled", compiled(speaking), ""),
+    ("three turns, compiled", compiled(conversation), ""),
 ]
 MORE: dict[str, list[Stage]] = {
     "v1": [
@@ -267,10 +285,47 @@ def nano_rows() -> Iterator[Row]:
     engine = Engine.load(dtype="float32")
     equal = [engine.hear(recording(e["file"])).text == e["text"] for e in golden["asr"]]
     yield Row("nano", "transcripts", Steps(sum(equal), len(equal)))
+    together = in_rows(engine, [recording(e["file"]) for e in golden["asr"]])
+    equal = [text == e["text"] for text, e in zip(together, golden["asr"], strict=True)]
+    yield Row("nano", f"transcripts, {BATCH} at once", Steps(sum(equal), len(equal)))
     speech_runs = (nano_run(engine, run, "sequential") for run in golden["tts"])
     yield Row("nano", "speech", sum(speech_runs, Steps(0, 0)))
     answers = (nano_run(engine, run, "interleaved") for run in golden["chat"])
     yield Row("nano", "answers", sum(answers, Steps(0, 0)))
+
+
+def in_rows(engine: Engine, recordings: list[Path]) -> list[str]:
+    """Transcripts of many recordings at once."""
+    rows = Rows(engine.steps, engine.tokenizer.special, BATCH)
+    heard: list[TextRow] = []
+    for path in recordings:
+        while rows.full:
+            rows.step()
+        cursor, seconds = engine.asked_for_words(path, None)
+        heard.append(rows.add(cursor, most_tokens(seconds)))
+    while not rows.idle:
+        rows.step()
+    return [engine.tokenizer.decode(row.tokens).strip() for row in heard]
+
+
+def packed_rows() -> Iterator[Row]:
+    """4-bit weights as they are stored and unpacked to float32 say the same, step by step."""
+    with tempfile.TemporaryDirectory() as folder:
+        convert(EMBEDDED, Path(folder) / "4bit", "4bit")
+        packed, plain = (
+            Engine.load(Path(folder) / "4bit", "float32", unpack=u) for u in (False, True)
+        )
+        golden = json.loads((DATA / "goldens" / "nano.json").read_text("utf-8"))
+        total = Steps(0, 0)
+        for entry in golden["chat"][:3]:
+            parts: list[list[Any]] = [[e.listen(recording(entry["file"]))] for e in (packed, plain)]
+            one, other = (
+                list(greedy(engine, entry["prompt"], part, 60, "interleaved"))
+                for engine, part in zip((packed, plain), parts, strict=True)
+            )
+            same = sum(a == b for a, b in zip(one, other, strict=False))
+            total += Steps(same, max(len(one), len(other)))
+        yield Row("nano", "4-bit, packed and unpacked", total)
 
 
 def nano_run(engine: Engine, entry: dict[str, Any], mode: Any) -> Steps:
@@ -300,7 +355,7 @@ def main() -> int:
     good = True
     with tempfile.TemporaryDirectory() as workplace:
         rows = [r for name in NAMES for r in random_rows(name, open_case(name, Path(workplace)))]
-        for row in rows + list(nano_rows()):
+        for row in [*rows, *nano_rows(), *packed_rows()]:
             good &= row.good
             verdict = "[green]equal" if row.good else "[red]OUT"
             table.add_row(row.checkpoint, row.stage, shown(row.result), row.tolerance, verdict)
