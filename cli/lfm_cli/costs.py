@@ -1,22 +1,25 @@
 """What the steps of generation take wherever they run; counted, not timed."""
 
-# pyright: reportUnknownMemberType=false
-# (mx.eval takes anything.)
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# (MLX's stubs are partial.)
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import mlx.core as mx
+from mlx.utils import tree_flatten
 
 from lfm2audio_mlx.engine import CHAT_VOICE, Engine
 from lfm2audio_mlx.generation.cursor import Cursor
 from lfm2audio_mlx.generation.prompt import TextIds
 from lfm2audio_mlx.generation.sampling import GREEDY
 from lfm2audio_mlx.generation.steps import Steps
+from lfm2audio_mlx.models.codec import Codec
 from lfm2audio_mlx.models.compiled import compiling
+from lfm2audio_mlx.models.lfm2_audio import Lfm2Audio
 from lfm2audio_mlx.tokens import Modality
 from lfm_cli.launches import arrays_of, launches, weight_bytes
 
@@ -58,13 +61,17 @@ def costs(engine: Engine) -> list[Cost]:
             return samples, arrays_of(after)
 
         return [
-            _counted("text token", text_token, mx.array([0])),
-            _counted("depth frame", depth_frame, hidden),
-            _counted("codec frame", codec_frame, codes),
+            _counted("text token", text_token, mx.array([0]), engine.model),
+            _counted("depth frame", depth_frame, hidden, engine.model),
+            _counted("codec frame", codec_frame, codes, engine.codec),
         ]
 
 
-def _counted(name: str, step: Callable[[mx.array], Any], given: mx.array) -> Cost:
+def _counted(
+    name: str, step: Callable[[mx.array], Any], given: mx.array, module: Lfm2Audio | Codec
+) -> Cost:
     mx.eval(given)
     compiled = mx.compile(step)
-    return Cost(name, launches(lambda: compiled(given)).total(), weight_bytes(step, given))
+    weights = [array for _, array in cast(Any, tree_flatten(cast(Any, module).parameters()))]
+    read = weight_bytes(step, weights, given)
+    return Cost(name, launches(lambda: compiled(given)).total(), read)

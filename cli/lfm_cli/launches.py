@@ -14,7 +14,7 @@ from __future__ import annotations
 import io
 import re
 from collections import Counter
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import is_dataclass
 from typing import Any, cast
@@ -46,15 +46,21 @@ def launches(step: Callable[[], Any]) -> Counter[str]:
     return Counter(name for name in names if name not in VIEWS)
 
 
-def weight_bytes(step: Callable[..., Any], *inputs: mx.array) -> int:
-    """Bytes of weights that a step of `inputs` reads; one that is read again counts again."""
+def weight_bytes(step: Callable[..., Any], weights: Iterable[mx.array], *inputs: mx.array) -> int:
+    """Bytes of `weights` that a step of `inputs` reads; one that is read again counts again.
+
+    They are known by their shapes among all that the step takes from outside.
+    """
+    kinds = {(weight.shape, weight.dtype) for weight in weights}
     sizes: dict[str, int] = {}
     total = 0
 
     def see(record: dict[str, Any]) -> None:
         nonlocal total
         if record["type"] == "constants":
-            sizes.update({name: value.nbytes for name, value in record["constants"]})
+            for name, value in record["constants"]:
+                if (value.shape, value.dtype) in kinds:
+                    sizes[name] = value.nbytes
         elif record["type"] == "primitive" and record["name"] not in LOOKUPS:
             total += sum(sizes.get(name, 0) for name, _, _ in record["inputs"])
 
