@@ -56,6 +56,10 @@ full-size: $(VENV)/demo ## convert random weights of the true shapes (needs 5 GB
 	$(BLAS_NOTE)
 	$(RUN)python benchmarks/full_size.py build/full-size
 
+compare: $(VENV)/demo ## our engine beside its peers (installs them; an hour, 15 GB of disk)
+	$(BLAS_NOTE)
+	@$(RUN)python -m benchmarks.compare
+
 lint: $(VENV)/dev ## style, types and the import rule
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -93,4 +97,4 @@ install = @if command -v uv >/dev/null; then \
 	uv pip install --quiet --python $(BIN)/python $(1); else \
 	$(BIN)/python -m pip install --quiet $(1); fi
 
-.PHONY: help demo test parity cli-check daemon-check long-recording commands full-size lint format clean
+.PHONY: help demo test parity cli-check daemon-check long-recording commands full-size compare lint format clean

@@ -18,7 +18,7 @@ import numpy as np
 import psutil
 from mlx.utils import tree_unflatten
 
-__all__ = ["join_layers", "pays_to_unpack", "unpack_layers", "unpacked"]
+__all__ = ["by_columns", "join_layers", "pays_to_unpack", "unpack_layers", "unpacked"]
 
 Quantized = nn.QuantizedLinear | nn.QuantizedEmbedding
 
@@ -46,22 +46,26 @@ def pays_to_unpack(size: int, dtype: str) -> bool:
 
 def unpack_layers(module: nn.Module) -> None:
     """Turn quantised layers of float32 scales into plain ones."""
-
-    def unpack(entry: tuple[str, Quantized]) -> tuple[str, nn.Module]:
-        name, layer = entry
-        if isinstance(layer, nn.QuantizedEmbedding):
-            plain = nn.Embedding(1, 1)
-        else:
-            plain = nn.Linear(1, 1, bias="bias" in layer)
-            if "bias" in layer:
-                plain.bias = layer.bias
-        plain.weight = mx.array(unpacked(layer))
-        return name, plain
-
     found = _quantized(module)
     mx.eval([layer.parameters() for _, layer in found])
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        module.update_modules(tree_unflatten(list(pool.map(unpack, found))))
+        weights = pool.map(lambda entry: mx.array(by_columns(unpacked(entry[1]))), found)
+        plain = [
+            (name, _plain(layer, weight.T))
+            for (name, layer), weight in zip(found, weights, strict=True)
+        ]
+    module.update_modules(tree_unflatten(plain))
+
+
+def _plain(layer: Quantized, weight: mx.array) -> nn.Module:
+    if isinstance(layer, nn.QuantizedEmbedding):
+        plain = nn.Embedding(1, 1)
+    else:
+        plain = nn.Linear(1, 1, bias="bias" in layer)
+        if "bias" in layer:
+            plain.bias = layer.bias
+    plain.weight = weight
+    return plain
 
 
 def unpacked(layer: Quantized) -> np.ndarray:
@@ -80,6 +84,15 @@ def unpacked(layer: Quantized) -> np.ndarray:
     weights *= np.array(layer.scales, copy=False)[..., None]
     weights += np.array(layer.biases, copy=False)[..., None]
     return weights.reshape(rows, -1)
+
+
+def by_columns(weights: np.ndarray) -> np.ndarray:
+    """The transpose [columns, rows], in memory too: OpenBLAS multiplies a single position by it
+    with up to twice the speed. Made from few rows at once, which the processor's cache holds."""
+    turned = np.empty(weights.shape[::-1], weights.dtype)
+    for row in range(0, len(weights), 16):
+        turned[:, row : row + 16] = weights[row : row + 16].T
+    return turned
 
 
 def _quantized(module: nn.Module) -> list[tuple[str, Quantized]]:

@@ -5,7 +5,7 @@ import psutil
 
 __all__ = ["set_limits"]
 
-CACHE_SHARE, MOST_CACHED = 1 / 64, 256 << 20
+CACHE_SHARE, MOST_CACHED = 1 / 128, 128 << 20
 """Of the machine's memory, and in bytes, what MLX may keep of buffers that are free again. Enough
 for those of a step and of a chunk of prefill; without a limit it keeps one of every size that
 there ever was."""

@@ -86,8 +86,11 @@ def load(
         module = modules[part] = build(config, part)
         quantize(module, part, config.quantization)
         fill(module, stored.pop(part), str(folder / FILES[part]))
-        # Rounding a decoder's phases and sums to 16 bits is audible, and it is small.
-        module.set_dtype(getattr(mx, dtype) if part == "model" else mx.float32)
+        if part == "model":
+            module.set_dtype(getattr(mx, dtype))
+        elif part == "detokenizer":
+            # Rounding a decoder's phases and sums to 16 bits is audible, and it is small.
+            module.set_dtype(mx.float32)
         module.eval()
         join_layers(module)
         if unpack:

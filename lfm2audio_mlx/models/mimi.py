@@ -49,8 +49,13 @@ class Codebooks(nn.Module):
         self._offsets = mx.arange(codebooks)[:, None] * size
 
     def __call__(self, codes: mx.array) -> mx.array:
-        """[B, codebooks, T] -> [B, T, dimension]."""
-        return self.weight[codes + self._offsets].sum(axis=1)
+        """[B, codebooks, T] -> [B, T, dimension] float32, whatever the table is kept in."""
+        entries = mx.split(self.weight[codes + self._offsets], codes.shape[1], axis=1)
+        # Written out, since that compiles to one kernel with the change of type.
+        total = entries[0].astype(mx.float32)
+        for entry in entries[1:]:
+            total = total + entry.astype(mx.float32)
+        return total.squeeze(1)
 
 
 class DepthwiseUpsample(nn.Module):
@@ -206,8 +211,11 @@ class Mimi(nn.Module):
         self._block = compiled(self._decode_block)
 
     def prepare(self) -> None:
-        """Lay loaded weights out for use, in float32, in which the decoder computes; once."""
+        """Lay loaded weights out for use, in float32, in which the decoder computes; once. The
+        table stays as it is stored, since its entries are only looked up."""
+        table = self.quantizer.weight
         self.set_dtype(mx.float32)
+        self.quantizer.weight = table
         for layer in self.decoder_transformer.layers:
             layer.prepare()
         self.decoder.prepare()

@@ -5,7 +5,7 @@ import mlx.nn as nn
 import numpy as np
 import pytest
 
-from lfm2audio_mlx.layout import unpack_layers, unpacked
+from lfm2audio_mlx.layout import by_columns, unpack_layers, unpacked
 from lfm2audio_mlx.models.layers import join
 
 
@@ -16,6 +16,14 @@ def test_unpacking_is_what_mlx_has_it(kind: type, group_size: int, bits: int):
     layer = kind(384, 256).to_quantized(group_size, bits)
     wanted = mx.dequantize(layer.weight, layer.scales, layer.biases, group_size, bits)
     assert np.array_equal(unpacked(layer), wanted)
+
+
+@pytest.mark.parametrize("shape", [(1, 5), (16, 3), (50, 7), (64, 64)])
+def test_a_transpose_is_one_in_memory_too(shape: tuple[int, int]):
+    weights = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    turned = by_columns(weights)
+    assert np.array_equal(turned, weights.T)
+    assert turned.flags["C_CONTIGUOUS"]
 
 
 def test_all_layers_of_a_network_are_unpacked():

@@ -1,0 +1,159 @@
+"""Our engine: the stages of `lfm bench`, and what only a comparison asks for."""
+
+# pyright: reportUnknownMemberType=false, reportPrivateUsage=false
+# (mx.eval takes anything; a snapshot has to be forgotten to be made again.)
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.metadata import version
+from itertools import pairwise
+from typing import Any
+
+import mlx.core as mx
+from graphs import bytes_read, launched
+from serve import Missing, Peer, Place, Run, serve
+from syncs import counted
+
+from lfm2audio_mlx import Engine
+from lfm2audio_mlx.engine import BATCH
+from lfm2audio_mlx.generation.cursor import Cursor
+from lfm2audio_mlx.generation.prompt import TextIds
+from lfm2audio_mlx.generation.steps import Steps
+from lfm2audio_mlx.models.compiled import compiling
+from lfm2audio_mlx.results import Sound
+from lfm2audio_mlx.tokens import Modality
+from lfm_cli.costs import costs
+from lfm_cli.stages import STAGES
+
+COLD = "first audio, nothing prepared"
+MODES: dict[str, dict[str, Any]] = {
+    "timed": {},
+    "counted": {"dtype": "bfloat16", "unpack": False},
+    "quantised": {"unpack": False},
+}
+"""How `Engine.load` is called: as anyone calls it, as for a GPU, and to keep memory small."""
+TOKENS = 18
+"""One round of the interleaved schedule: 6 words, 12 frames."""
+BATCHED = f"transcription, {BATCH} at once"
+
+
+class Ours(Peer):
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self.loaded: list[Engine] = []
+
+    @property
+    def engine(self) -> Engine:
+        return self.loaded[0]
+
+    def about(self) -> dict[str, Any]:
+        return {
+            "stages": ["load", *(stage.name for stage in STAGES if stage.unit == "ms"), COLD],
+            "device": mx.default_device().type.name,
+            "versions": {"mlx": version("mlx")},
+        }
+
+    def drop(self) -> None:
+        self.loaded.clear()
+
+    def load(self) -> None:
+        self.loaded.append(Engine.load(self.place.converted, **MODES[self.place.mode]))
+
+    def prepare(self, stage: str) -> Run:
+        if stage == COLD:
+            return self._cold()
+        for known in STAGES:
+            if known.name == stage:
+                return _whole(known.prepare(self.engine), stage)
+        raise Missing("no such stage")
+
+    def _cold(self) -> Run:
+        """As "first audio", with the system prompt's snapshot made within it: peers have none."""
+        run = _whole(self.prepare("first audio"), COLD)
+
+        def cold() -> float:
+            self.engine._snapshot.cache_clear()
+            return run()
+
+        return cold
+
+    def count(self, what: str) -> Any:
+        if what == "launches":
+            return self._launches()
+        if what == "bytes":
+            return self._bytes()
+        if what == "syncs":
+            return self._syncs()
+        if what == "batch":
+            return self._batch()
+        raise Missing(f"no count of {what}")
+
+    def _launches(self) -> dict[str, int]:
+        found = {cost.name: cost.launches for cost in costs(self.engine)}
+        step, word = self._backbone()
+        return found | {"backbone step": launched(lambda: mx.compile(step)(word))}
+
+    def _bytes(self) -> dict[str, int]:
+        found = {cost.name: cost.weight_bytes for cost in costs(self.engine)}
+        step, word = self._backbone()
+        return found | {"backbone step": bytes_read(step, word)}
+
+    def _backbone(self) -> tuple[Callable[[mx.array], Any], mx.array]:
+        """A text token without its choice: what `costs` leaves out, and a peer's table has."""
+        cursor = Cursor(self.engine.context, pending=[TextIds((1, 2, 3))])
+        cursor.settle(self.engine.model)
+        state, word = cursor.state, mx.array([0])
+        assert state
+        mx.eval(word)
+
+        def step(word: mx.array) -> Any:
+            with compiling(False):
+                hidden, after = Steps(self.engine.model).backbone(Modality.TEXT, word, state)
+            return hidden, after.arrays
+
+        return step, word
+
+    def _syncs(self) -> dict[str, Any]:
+        """Syncs per frame between the first sound of an answer and its last, sound included."""
+        size = self.engine.codec.frame_size
+        with counted() as syncs:
+            frames, marks = 0, list[tuple[int, int]]()
+            for item in self.engine.chat(seed=0).reply("?", max_tokens=TOKENS):
+                if isinstance(item, Sound):
+                    frames += len(item.samples) // size
+                    marks.append((frames, syncs.total))
+        if len(marks) < 3:
+            raise Missing("the model did not speak")
+        spans = [(b[0] - a[0], b[1] - a[1]) for a, b in pairwise(marks)]
+        per_frame = sum(n for _, n in spans) / sum(f for f, _ in spans)
+        return {"per frame": per_frame, "places": dict(syncs.places)}
+
+    def _batch(self) -> dict[str, float]:
+        """How many times as fast as one by one recordings are put into words in a batch."""
+        one, many = (self._speed(name) for name in ("transcription", BATCHED))
+        runs = [(one(), many()) for _ in range(2)]  # what the first one warms up slows it
+        single, batched = (max(figures) for figures in zip(*runs, strict=True))
+        return {"single": single, "batched": batched, "times": batched / single}
+
+    def _speed(self, name: str) -> Run:
+        for stage in STAGES:
+            if stage.name == name:
+                return _whole(stage.prepare(self.engine), name)
+        raise Missing(f"lfm bench has no stage '{name}'")
+
+
+def _whole(run: Any, stage: str) -> Run:
+    """A stage that always comes to its end, or says that it did not."""
+
+    def complete() -> float:
+        took = run()
+        if took is None:
+            raise Missing(f"the model did not get as far as {stage}")
+        return took
+
+    return complete
+
+
+if __name__ == "__main__":
+    serve(Ours(Place.told()))
