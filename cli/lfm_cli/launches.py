@@ -2,8 +2,8 @@
 
 Nothing is computed, so a step can be counted where its kernels do not exist. `mx.export_to_dot`
 names the operations; views are none, and each `mx.fast` function, which MLX's CPU backend writes
-out in many operations, is one kernel as on a GPU. What a GPU adds by itself (a copy to make
-something contiguous, one for each part that is joined) is not in a graph.
+out in many operations, is one kernel as on a GPU. Each part of what is joined is copied by a
+kernel of its own. What a GPU copies to make something contiguous is not in a graph.
 """
 
 # pyright: reportUnknownMemberType=false
@@ -41,9 +41,15 @@ def launches(step: Callable[[], Any]) -> Counter[str]:
     with _one_kernel_each():
         graph = io.StringIO()
         mx.export_to_dot(graph, *arrays_of(step()))  # pyright: ignore[reportArgumentType]
+    text = graph.getvalue()
     # A name may be followed by a type.
-    names = re.findall(r'label ="([^" ]*)[^"]*", shape=rectangle', graph.getvalue())
-    return Counter(name for name in names if name not in VIEWS)
+    nodes = re.findall(r'\{ (\d+) \[label ="([^" ]*)[^"]*", shape=rectangle', text)
+    parts = Counter(re.findall(r"-> (\d+)$", text, re.M))
+    kernels: Counter[str] = Counter()
+    for node, name in nodes:
+        if name not in VIEWS:
+            kernels[name] += parts[node] if name == "Concatenate" else 1
+    return kernels
 
 
 def weight_bytes(step: Callable[..., Any], weights: Iterable[mx.array], *inputs: mx.array) -> int:
@@ -109,7 +115,7 @@ def _one_kernel_each() -> Generator[None]:
     places = [
         (mx.fast, {"rms_norm": norm, "layer_norm": norm, "rope": rope}),
         (mx.fast, {"scaled_dot_product_attention": attention}),
-        (mx, {"dequantize": dequantize}),
+        (mx, {"dequantize": dequantize, "contiguous": kernel}),  # which cannot be exported
     ]
     before = [(where, name, getattr(where, name)) for where, found in places for name in found]
     try:

@@ -19,14 +19,16 @@ __all__ = ["Choose", "Depthformer"]
 Choose = Callable[[mx.array], mx.array]
 """Picks a code for each row of logits: [B, vocabulary] -> [B]."""
 
-Past = tuple[mx.array, mx.array] | None
+Past = tuple[mx.array, mx.array, int] | None
+"""Keys and values [B, heads, codebooks, D] of a frame, of which so many positions are filled."""
 
 
 class DepthAttention(nn.Module):
     """Causal grouped-query attention, interleaved-pair RoPE counted from the frame's start."""
 
-    def __init__(self, config: DepthformerConfig):
+    def __init__(self, config: DepthformerConfig, codebooks: int):
         super().__init__()
+        self.codebooks = codebooks
         self.heads, self.kv_heads = config.heads, config.kv_heads
         self.head_dim = config.dim // config.heads
         self.rope_theta, self.eps = config.rope_theta, config.norm_eps
@@ -59,9 +61,15 @@ class DepthAttention(nn.Module):
         _, keys, values = mx.split(qkv, [self.heads, self.heads + self.kv_heads], axis=1)
         share = self.heads // self.kv_heads
         y = mx.broadcast_to(values, (B, self.kv_heads, share, self.head_dim))
-        return y, (self.k_layernorm(keys), values)
+        # Room for the whole frame; what is no position yet is never looked at.
+        room = (B, self.kv_heads, self.codebooks, self.head_dim)
+        kept = (mx.broadcast_to(x, room) for x in (self.k_layernorm(keys), values))
+        keys, values = map(mx.contiguous, kept)
+        return y, (keys, values, 1)
 
-    def _next(self, qkv: mx.array, keys: mx.array, values: mx.array) -> tuple[mx.array, Past]:
+    def _next(
+        self, qkv: mx.array, keys: mx.array, values: mx.array, position: int
+    ) -> tuple[mx.array, Past]:
         turned, value = mx.split(qkv, [self.heads + self.kv_heads], axis=1)
         weights = self.head_weights if "head_weights" in self else self._head_weights()
         turned = mx.fast.rope(
@@ -70,18 +78,22 @@ class DepthAttention(nn.Module):
             traditional=True,
             base=self.rope_theta,
             scale=1.0,
-            offset=keys.shape[2],
+            offset=position,
         )
         queries, key = mx.split(turned, [self.heads], axis=1)
-        keys, values = mx.concatenate([keys, key], axis=2), mx.concatenate([values, value], axis=2)
-        y = mx.fast.scaled_dot_product_attention(queries, keys, values, scale=self.head_dim**-0.5)
-        return y, (keys, values)
+        start, seen = mx.array([position]), position + 1
+        keys = mx.slice_update(keys, key, start, axes=(2,))
+        values = mx.slice_update(values, value, start, axes=(2,))
+        y = mx.fast.scaled_dot_product_attention(
+            queries, keys[:, :, :seen], values[:, :, :seen], scale=self.head_dim**-0.5
+        )
+        return y, (keys, values, seen)
 
 
 class DepthLayer(nn.Module):
-    def __init__(self, config: DepthformerConfig):
+    def __init__(self, config: DepthformerConfig, codebooks: int):
         super().__init__()
-        self.operator = DepthAttention(config)
+        self.operator = DepthAttention(config, codebooks)
         self.feed_forward = SwiGLU(config.dim, config.ff_dim)
         self.operator_norm = nn.RMSNorm(config.dim, eps=config.norm_eps)
         self.ffn_norm = nn.RMSNorm(config.dim, eps=config.norm_eps)
@@ -115,7 +127,7 @@ class Depthformer(nn.Module):
         super().__init__()
         self.codebooks, self.codebook_size = codebooks, codebook_size
         self.depth_linear = nn.Linear(hidden, codebooks * config.dim)
-        self.layers = [DepthLayer(config) for _ in range(config.layers)]
+        self.layers = [DepthLayer(config, codebooks) for _ in range(config.layers)]
         self.depth_embeddings = [CodeEmbedding(config) for _ in range(codebooks)]
 
     def __call__(self, hidden: mx.array, choose: Choose) -> mx.array:
@@ -136,7 +148,7 @@ class Depthformer(nn.Module):
             logits = codebook.logits(x[:, 0])
             offer = self._choose_code if i else self._choose_first
             codes.append(offer(logits, choose))
-        return mx.stack(codes, axis=1)
+        return _side_by_side(codes)
 
     def _choose_code(self, logits: mx.array, choose: Choose) -> mx.array:
         return choose(logits[:, : self.codebook_size])
@@ -147,3 +159,12 @@ class Depthformer(nn.Module):
         offered = [logits[:, : self.codebook_size], logits[:, END_OF_AUDIO:]]
         code = choose(mx.concatenate(offered, axis=1))
         return mx.where(code == self.codebook_size, END_OF_AUDIO, code)
+
+
+def _side_by_side(codes: list[mx.array]) -> mx.array:
+    """[B] each -> [B, codebooks]; stacking would copy each by a kernel of its own."""
+    place = mx.array(list(range(len(codes))))
+    frame = codes[0][:, None]
+    for i, code in enumerate(codes[1:], start=1):
+        frame = mx.where(place == i, code[:, None], frame)
+    return frame

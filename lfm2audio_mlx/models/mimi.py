@@ -30,18 +30,18 @@ Arrays = tuple[mx.array, ...]
 class MimiState:
     """What decoding remembers after `steps` steps of the transformer.
 
-    `embedding` [B, 1, D] is the last frame's, `memories` the window of each layer, and `latents`
-    [B, past, D] the last that went into SEANet. All of it is zeros at the beginning.
+    `entries` [B, codebooks, 1, D] are the last frame's, `memories` the window of each layer, and
+    `latents` [B, past, D] the last that went into SEANet. All of it is zeros at the beginning.
     """
 
     steps: int
-    embedding: mx.array
+    entries: mx.array
     memories: Arrays
     latents: mx.array
 
 
 class Codebooks(nn.Module):
-    """Sum of each codebook's entry, already projected: weight [codebooks * size, dimension]."""
+    """Each codebook's entries, already projected: weight [codebooks * size, dimension]."""
 
     def __init__(self, codebooks: int, size: int, dim: int):
         super().__init__()
@@ -49,13 +49,8 @@ class Codebooks(nn.Module):
         self._offsets = mx.arange(codebooks)[:, None] * size
 
     def __call__(self, codes: mx.array) -> mx.array:
-        """[B, codebooks, T] -> [B, T, dimension] float32, whatever the table is kept in."""
-        entries = mx.split(self.weight[codes + self._offsets], codes.shape[1], axis=1)
-        # Written out, since that compiles to one kernel with the change of type.
-        total = entries[0].astype(mx.float32)
-        for entry in entries[1:]:
-            total = total + entry.astype(mx.float32)
-        return total.squeeze(1)
+        """[B, codebooks, T] -> [B, codebooks, T, dimension]; their sum is the latent."""
+        return self.weight[codes + self._offsets]
 
 
 class DepthwiseUpsample(nn.Module):
@@ -65,12 +60,25 @@ class DepthwiseUpsample(nn.Module):
         super().__init__()
         self.weight = mx.zeros((2, stride, dim))
 
-    def __call__(self, x: mx.array, previous: mx.array) -> mx.array:
-        """[B, T, D] after [B, 1, D] -> [B, T * stride, D]."""
-        B, T, D = x.shape
-        earlier = mx.concatenate([previous, x[:, :-1]], axis=1) if T > 1 else previous
+    def __call__(self, entries: mx.array, previous: mx.array) -> mx.array:
+        """Sums of entries [B, codebooks, T, D] after [B, codebooks, 1, D] -> [B, T * stride, D]."""
+        B, _, T, D = entries.shape
+        earlier = mx.concatenate([previous, entries[:, :, :-1]], axis=2) if T > 1 else previous
         now, later = mx.split(self.weight, 2)
-        return (x[:, :, None] * now + earlier[:, :, None] * later).reshape(B, -1, D)
+        return (summed(entries) * now + summed(earlier) * later).reshape(B, -1, D)
+
+
+def summed(entries: mx.array) -> mx.array:
+    """[B, codebooks, T, D] of any type -> their sums [B, 1, T, 1, D] in float32.
+
+    Written out, since that compiles to one kernel with what comes after.
+    """
+    B, K, T, D = entries.shape
+    first, *rest = mx.split(entries.reshape(B, K, T, 1, D), K, axis=1)
+    total = first.astype(mx.float32)
+    for entry in rest:
+        total = total + entry.astype(mx.float32)
+    return total
 
 
 def add(x: mx.array, linear: nn.Linear | nn.QuantizedLinear, h: mx.array) -> mx.array:
@@ -203,6 +211,7 @@ class Mimi(nn.Module):
         self.dim, self.stride = config.seanet.dimension, config.upsample_stride
         self.sample_rate, self.codebook_size = config.sample_rate, codebook_size
         self.frame_size = self.stride * math.prod(config.seanet.ratios)
+        self.codebooks = codebooks
         self.quantizer = Codebooks(codebooks, codebook_size, self.dim)
         self.upsample = DepthwiseUpsample(self.dim, self.stride)
         block = BLOCK * self.stride
@@ -251,7 +260,7 @@ class Mimi(nn.Module):
     def _beginning(self, B: int) -> MimiState:
         return MimiState(
             0,
-            mx.zeros((B, 1, self.dim)),
+            mx.zeros((B, self.codebooks, 1, self.dim), self.quantizer.weight.dtype),
             self.decoder_transformer.beginning(B),
             mx.zeros((B, self.decoder.past, self.dim)),
         )
@@ -259,7 +268,7 @@ class Mimi(nn.Module):
     def _next(self, codes: mx.array, state: MimiState) -> tuple[mx.array, MimiState]:
         steps = codes.shape[2] * self.stride
         at = self.decoder_transformer.at(state.steps, steps)
-        kept = (state.embedding, state.memories, state.latents)
+        kept = (state.entries, state.memories, state.latents)
         known = min(state.steps, self.decoder.settled)
         samples, kept = self._block(codes, at, kept, known)
         return samples, MimiState(state.steps + steps, *kept)
@@ -268,15 +277,15 @@ class Mimi(nn.Module):
         self, codes: mx.array, at: Arrays, kept: tuple[mx.array, Arrays, mx.array], known: int
     ) -> tuple[mx.array, tuple[mx.array, Arrays, mx.array]]:
         """At most `BLOCK` frames; `known` of the latents are not of the time before it all."""
-        embedding, memories, latents = kept
-        embeddings = self.quantizer(codes)
-        x = self.upsample(embeddings, embedding)
+        previous, memories, latents = kept
+        entries = self.quantizer(codes)
+        x = self.upsample(entries, previous)
         x, memories = self.decoder_transformer(x, memories, at)
         latents = mx.concatenate([latents, x], axis=1)
         begins = known < self.decoder.settled
         seen = latents[:, self.decoder.past - known :] if begins else latents
         samples = self.decoder(seen, begins)[:, -codes.shape[2] * self.frame_size :]
-        kept = (embeddings[:, -1:], memories, latents[:, -self.decoder.past :])
+        kept = (entries[:, :, -1:], memories, latents[:, -self.decoder.past :])
         return samples, kept
 
 

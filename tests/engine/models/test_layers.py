@@ -52,8 +52,9 @@ def test_upsampling_is_a_transposed_convolution(stride: int):
 
 def test_depthwise_upsampling_is_a_grouped_transposed_convolution():
     layer = filled(DepthwiseUpsample(4, 2), 4)
-    x = mx.random.normal((1, 7, 4))
-    ours = layer(x, mx.zeros((1, 1, 4)))
+    entries = mx.random.normal((1, 3, 7, 4))
+    ours = layer(entries, mx.zeros((1, 3, 1, 4)))
+    x = entries.sum(axis=1)
     weight = layer.weight.reshape(4, 4).T[..., None]
     theirs = mx.conv_transpose1d(x, weight, stride=2, groups=4)[:, :14]
     assert np.allclose(ours, theirs, atol=TOLERANCE)
