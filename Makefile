@@ -56,9 +56,13 @@ full-size: $(VENV)/demo ## convert random weights of the true shapes (needs 5 GB
 	$(BLAS_NOTE)
 	$(RUN)python benchmarks/full_size.py build/full-size
 
-compare: $(VENV)/demo ## our engine beside its peers (installs them; an hour, 15 GB of disk)
+compare: $(VENV)/demo ## our engine beside its peers (installs them; an hour, 20 GB of disk)
 	$(BLAS_NOTE)
 	@$(RUN)python -m benchmarks.compare
+
+turns: $(VENV)/test ## is an answer there when a turn's end is certain?
+	$(BLAS_NOTE)
+	@$(RUN)python benchmarks/turns.py
 
 lint: $(VENV)/dev ## style, types and the import rule
 	$(BIN)/ruff format --check .
@@ -97,4 +101,4 @@ install = @if command -v uv >/dev/null; then \
 	uv pip install --quiet --python $(BIN)/python $(1); else \
 	$(BIN)/python -m pip install --quiet $(1); fi
 
-.PHONY: help demo test parity cli-check daemon-check long-recording commands full-size compare lint format clean
+.PHONY: help demo test parity cli-check daemon-check long-recording commands full-size compare turns lint format clean

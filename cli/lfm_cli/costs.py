@@ -36,7 +36,7 @@ class Cost:
 
 
 def costs(engine: Engine) -> list[Cost]:
-    """Of the three steps that speech is made of, each compiled as a GPU has it."""
+    """Of the steps that speech is made of, each compiled as a GPU has it."""
     cursor = Cursor(engine.context, pending=[TextIds((1,))])
     cursor.settle(engine.model)
     state = cursor.state
@@ -48,6 +48,10 @@ def costs(engine: Engine) -> list[Cost]:
     mx.eval(arrays_of(begun), key)
     with compiling(False):  # each is compiled here, as a whole
         steps = Steps(engine.model)
+
+        def backbone_step(word: mx.array) -> Any:
+            hidden, after = steps.backbone(Modality.TEXT, word, state)
+            return hidden, after.arrays
 
         def text_token(word: mx.array) -> Any:
             hidden, after = steps.backbone(Modality.TEXT, word, state)
@@ -61,6 +65,7 @@ def costs(engine: Engine) -> list[Cost]:
             return samples, arrays_of(after)
 
         return [
+            _counted("backbone step", backbone_step, mx.array([0]), engine.model),
             _counted("text token", text_token, mx.array([0]), engine.model),
             _counted("depth frame", depth_frame, hidden, engine.model),
             _counted("codec frame", codec_frame, codes, engine.codec),

@@ -44,8 +44,8 @@ STEPS = 8
 """Steps in one run of a stage that takes a millisecond or so."""
 FRAMES = 25
 """Frames of speech in one run: two seconds."""
-TRANSCRIPT_TOKENS = 75
-"""At most so many tokens of a transcript of 30 s: unhurried speech."""
+TRANSCRIPT_TOKENS = 100
+"""Of a transcript of 30 s: 150 words a minute, 4 tokens to 3 words."""
 ANSWER_TOKENS = 64
 """How long an answer is waited for; speech begins after a few tokens, if at all."""
 

@@ -1,5 +1,8 @@
 """Launches and bytes of a step, by the rules of `lfm_cli.launches`, in whatever environment."""
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# (MLX's stubs are partial.)
+
 from __future__ import annotations
 
 import importlib.util
@@ -9,6 +12,8 @@ from types import ModuleType
 from typing import Any
 
 import mlx.core as mx
+import mlx.nn as nn
+from mlx.utils import tree_flatten
 
 __all__ = ["bytes_read", "launched"]
 
@@ -32,6 +37,7 @@ def launched(step: Callable[[], Any]) -> int:
     return sum(RULES.launches(step).values())
 
 
-def bytes_read(step: Callable[..., Any], *inputs: mx.array) -> int:
-    """Bytes of weights that a step of `inputs` reads."""
-    return RULES.weight_bytes(step, *inputs)
+def bytes_read(step: Callable[..., Any], module: nn.Module, *inputs: mx.array) -> int:
+    """Bytes of a module's weights that a step of `inputs` reads."""
+    weights: list[Any] = [array for _, array in tree_flatten(module.parameters())]
+    return RULES.weight_bytes(step, weights, *inputs)

@@ -229,8 +229,10 @@ class MlxAudio(Peer):
         model = self.loaded[0][0]
         cache, embedded = self._cache()
         return {
-            "backbone step": bytes_read(lambda x: self._step(cache, x), embedded),
-            "depth frame": bytes_read(lambda x: model._sample_audio_frame(x)[0], self._hidden()),
+            "backbone step": bytes_read(lambda x: self._step(cache, x), model, embedded),
+            "depth frame": bytes_read(
+                lambda x: model._sample_audio_frame(x)[0], model, self._hidden()
+            ),
         }
 
     def _syncs(self) -> dict[str, Any]:

@@ -122,7 +122,7 @@ class MlxLm(Peer):
 
         if what == "launches":
             return {"backbone step": launched(lambda: step(x))}
-        return {"backbone step": bytes_read(step, x)}
+        return {"backbone step": bytes_read(step, model, x)}
 
 
 def _float32(value: mx.array) -> mx.array:

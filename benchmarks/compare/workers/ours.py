@@ -5,24 +5,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from importlib.metadata import version
 from itertools import pairwise
 from typing import Any
 
 import mlx.core as mx
-from graphs import bytes_read, launched
 from serve import Missing, Peer, Place, Run, serve
 from syncs import counted
 
 from lfm2audio_mlx import Engine
 from lfm2audio_mlx.engine import BATCH
-from lfm2audio_mlx.generation.cursor import Cursor
-from lfm2audio_mlx.generation.prompt import TextIds
-from lfm2audio_mlx.generation.steps import Steps
-from lfm2audio_mlx.models.compiled import compiling
 from lfm2audio_mlx.results import Sound
-from lfm2audio_mlx.tokens import Modality
 from lfm_cli.costs import costs
 from lfm_cli.stages import STAGES
 
@@ -90,29 +83,10 @@ class Ours(Peer):
         raise Missing(f"no count of {what}")
 
     def _launches(self) -> dict[str, int]:
-        found = {cost.name: cost.launches for cost in costs(self.engine)}
-        step, word = self._backbone()
-        return found | {"backbone step": launched(lambda: mx.compile(step)(word))}
+        return {cost.name: cost.launches for cost in costs(self.engine)}
 
     def _bytes(self) -> dict[str, int]:
-        found = {cost.name: cost.weight_bytes for cost in costs(self.engine)}
-        step, word = self._backbone()
-        return found | {"backbone step": bytes_read(step, word)}
-
-    def _backbone(self) -> tuple[Callable[[mx.array], Any], mx.array]:
-        """A text token without its choice: what `costs` leaves out, and a peer's table has."""
-        cursor = Cursor(self.engine.context, pending=[TextIds((1, 2, 3))])
-        cursor.settle(self.engine.model)
-        state, word = cursor.state, mx.array([0])
-        assert state
-        mx.eval(word)
-
-        def step(word: mx.array) -> Any:
-            with compiling(False):
-                hidden, after = Steps(self.engine.model).backbone(Modality.TEXT, word, state)
-            return hidden, after.arrays
-
-        return step, word
+        return {cost.name: cost.weight_bytes for cost in costs(self.engine)}
 
     def _syncs(self) -> dict[str, Any]:
         """Syncs per frame between the first sound of an answer and its last, sound included."""
