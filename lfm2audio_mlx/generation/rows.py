@@ -50,19 +50,19 @@ class Row:
 
 
 class Rows:
-    """At most `size` texts on their way."""
+    """At most `size` texts on their way; as many rows are computed as were ever needed at once."""
 
     def __init__(self, steps: Steps, special: SpecialTokens, size: int):
         self._steps, self._special, self._size = steps, special, size
-        self._rows: list[Row | None] = [None] * size
+        self._rows: list[Row | None] = []
         self._key = mx.random.key(0)
         self._layers: tuple[LayerState, ...] = ()
-        self._drawn = mx.zeros((size,), mx.uint32)
+        self._drawn = mx.zeros((0,), mx.uint32)
         """The token that each row has chosen and that is not read yet."""
 
     @property
     def full(self) -> bool:
-        return all(self._rows)
+        return len(self._rows) == self._size and all(self._rows)
 
     @property
     def idle(self) -> bool:
@@ -70,15 +70,26 @@ class Rows:
 
     def add(self, cursor: Cursor, limit: int) -> Row:
         """Begin a text of at most `limit` tokens where `cursor` stands; a row must be free."""
-        place = self._rows.index(None)
         hidden = cursor.advance(self._steps.model)
         first = self._steps.word(hidden, GREEDY, self._key)
         assert cursor.state
+        if all(self._rows):
+            self._widen(cursor.state.layers)
+        place = self._rows.index(None)
         row = self._rows[place] = Row(cursor.state.offset, limit)
-        self._layers = _placed(self._layers, cursor.state.layers, place, self._size)
+        pairs = zip(self._layers, cursor.state.layers, strict=True)
+        self._layers = tuple(_put(rows, one, place) for rows, one in pairs)
         self._drawn = mx.slice_update(self._drawn, first, mx.array([place]), (0,))
         mx.async_eval(self._drawn, self._layers)
         return row
+
+    def _widen(self, like: tuple[LayerState, ...]) -> None:
+        """Twice the rows, so that few widths are compiled."""
+        more = min(max(1, len(self._rows)), self._size - len(self._rows))
+        layers = self._layers or tuple(_rows_of(layer, 0) for layer in like)
+        self._layers = tuple(_beside(layer, _rows_of(layer, more)) for layer in layers)
+        self._drawn = mx.concatenate([self._drawn, mx.zeros((more,), mx.uint32)])
+        self._rows += [None] * more
 
     def step(self) -> list[Row]:
         """One token more of each row; those that it ended."""
@@ -101,25 +112,25 @@ class Rows:
         return ended
 
 
-def _placed(
-    rows: tuple[LayerState, ...], new: tuple[LayerState, ...], place: int, size: int
-) -> tuple[LayerState, ...]:
-    """The layers of all rows with the state of a new one in its place."""
-    if not rows:
-        rows = tuple(_empty(layer, size) for layer in new)
-    return tuple(_put(all_rows, one, place) for all_rows, one in zip(rows, new, strict=True))
-
-
-def _empty(layer: LayerState, size: int) -> LayerState:
+def _rows_of(layer: LayerState, count: int) -> LayerState:
+    """So many empty rows of a layer's kind."""
     assert isinstance(layer, tuple)
-    arrays = (mx.zeros((size, *array.shape[1:]), array.dtype) for array in layer)
+    arrays = (mx.zeros((count, *array.shape[1:]), array.dtype) for array in layer)
     return KVCache(*arrays) if isinstance(layer, KVCache) else tuple(arrays)
 
 
+def _beside(one: LayerState, other: LayerState) -> LayerState:
+    assert isinstance(one, tuple) and isinstance(other, tuple)
+    arrays = (mx.concatenate([a, b]) for a, b in zip(one, other, strict=True))
+    return KVCache(*arrays) if isinstance(one, KVCache) else tuple(arrays)
+
+
 def _put(rows: LayerState, one: LayerState, place: int) -> LayerState:
+    """The rows of a layer with a new one in its place."""
     assert isinstance(rows, tuple) and isinstance(one, tuple)
     if isinstance(rows, KVCache) and isinstance(one, KVCache):
-        rows = rows.grown(one.capacity)
+        capacity = max(rows.capacity, one.capacity)
+        rows, one = rows.grown(capacity), one.grown(capacity)
     start = mx.array([place])
     arrays = (mx.slice_update(a, b, start, (0,)) for a, b in zip(rows, one, strict=True))
     return KVCache(*arrays) if isinstance(rows, KVCache) else tuple(arrays)

@@ -61,6 +61,14 @@ def test_a_row_beyond_its_cache_goes_on(engines: dict[str, Engine]):
     assert run(2, prompts) == [run(1, [prompt])[0] for prompt in prompts]
 
 
+def test_no_more_rows_are_computed_than_are_needed(nano: Engine, transcripts: dict[Path, str]):
+    rows, widths = Rows(nano.steps, nano.tokenizer.special, 8), list[int]()
+    for path in list(transcripts)[:6]:
+        rows.add(asked(nano, path), 200)
+        widths.append(rows._drawn.shape[0])
+    assert widths == [1, 2, 4, 4, 8, 8]
+
+
 def test_rows_that_ended_are_given_once(nano: Engine, transcripts: dict[Path, str]):
     rows = Rows(nano.steps, nano.tokenizer.special, 2)
     begun = [rows.add(asked(nano, path), 200) for path in list(transcripts)[:2]]
