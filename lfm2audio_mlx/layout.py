@@ -38,10 +38,10 @@ def join_layers(module: nn.Module) -> None:
 
 
 def pays_to_unpack(size: int, dtype: str) -> bool:
-    """Is this a CPU with memory for so many bytes of float32?"""
+    """Is this a CPU with memory for so many bytes of float32, if there are any?"""
     on_cpu = mx.default_device() != mx.Device(mx.gpu)
     free = psutil.virtual_memory().available
-    return on_cpu and dtype == "float32" and size < MEMORY_SHARE * free
+    return on_cpu and dtype == "float32" and 0 < size < MEMORY_SHARE * free
 
 
 def unpack_layers(module: nn.Module) -> None:

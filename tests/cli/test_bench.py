@@ -26,7 +26,7 @@ def test_all_stages_of_the_embedded_model(document: Callable[[str], dict[str, An
     assert result.exit_code == 0
     found = document(result.stdout)
     dtype = "float32" if found["machine"]["device"] == "cpu" else "bfloat16"
-    assert found["model"] == {"name": "nano", "dtype": dtype}
+    assert found["model"] == {"name": "nano", "dtype": dtype, "weights": "as stored"}
     assert set(found["machine"]) == {"chip", "cores", "system", "python", "mlx", "device"}
     assert all(found["machine"].values())
     assert found["peak_memory_bytes"] > (EMBEDDED / "model.safetensors").stat().st_size
@@ -36,6 +36,10 @@ def test_all_stages_of_the_embedded_model(document: Callable[[str], dict[str, An
         assert figure["runs"] == 1
         if name != "first audio":  # that is for the model to decide
             assert figure["median"] == figure["best"] > 0
+    steps = {step["name"]: step for step in found["steps"]}
+    assert list(steps) == ["backbone step", "text token", "depth frame", "codec frame"]
+    assert all(step["launches"] > 0 and step["weight_bytes"] > 0 for step in steps.values())
+    assert steps["text token"]["launches"] > steps["backbone step"]["launches"]
     if found["machine"]["device"] == "cpu":
         # What is only planned and not computed takes as long for either. A GPU does so small a
         # model's work, 7 and 13 times as much, in little more than the time of asking for it.
@@ -49,11 +53,13 @@ def test_people_get_a_table(monkeypatch: pytest.MonkeyPatch):
     result = bench("-m", "nano", "--repeat", "2")
     assert result.exit_code == 0
     lines = result.stdout.splitlines()
-    assert {line.split()[0] for line in lines[:8]} == {
-        *("chip", "cores", "system", "python", "mlx", "device", "model", "dtype")
+    assert {line.split()[0] for line in lines[:9]} == {
+        *("chip", "cores", "system", "python", "mlx", "device", "model", "dtype", "weights")
     }
-    assert lines[9].split() == ["STAGE", "MEDIAN", "BEST"]
-    assert [line.split("  ")[0] for line in lines[10:12]] == ["load", STAGES[0].name]
+    assert lines[10].split() == ["STAGE", "MEDIAN", "BEST"]
+    assert [line.split("  ")[0] for line in lines[11:13]] == ["load", STAGES[0].name]
+    assert lines[14].split() == ["STEP", "KERNELS", "WEIGHTS", "READ"]
+    assert [line.split("  ")[0] for line in lines[15:17]] == ["backbone step", "text token"]
     assert lines[-1].startswith("each run 2 times after one to warm up; at most ")
 
 
