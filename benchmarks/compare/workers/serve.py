@@ -44,7 +44,7 @@ class Place:
 
     `original` and `converted` are folders of the same weights, `cache` one that the worker may
     fill, `material` the one that `material.py` filled. `mode` is "timed", "counted" (graphs in
-    bfloat16, nothing timed) or "quantised" (timed, weights kept in 4 bits).
+    bfloat16, nothing timed).
     """
 
     original: Path
