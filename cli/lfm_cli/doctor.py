@@ -9,22 +9,23 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from email.message import Message
 from importlib import import_module, metadata
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import typer
 
 from lfm2audio_mlx import __version__, installed
-from lfm2audio_mlx.errors import AudioError, DaemonError, LfmError, ModelError
+from lfm2audio_mlx.errors import DaemonError, LfmError, ModelError
 from lfm2audio_mlx.installed import EMBEDDED, find_model, preferred
+from lfm_cli.finding import Finding
 from lfm_cli.machine import chip_and_system
 from lfm_cli.model import ModelOption
 from lfm_cli.settings import config_path, defaults, read_settings
+from lfm_cli.sound_checks import loudspeaker, microphone
 from lfm_cli.terminal import JsonOption, columns, emit
 
 __all__ = ["doctor"]
@@ -36,22 +37,6 @@ WORKING_MEMORY = 500_000_000
 """Bytes that a model takes beside its weights: the context's caches, a recording's features."""
 PULL_SPACE = 4_000_000_000
 """Bytes that `lfm pull` fills for a while: a download of some 3 GB, and 1 GB of what it makes."""
-LISTEN_SECONDS, PATIENCE_SECONDS = 0.3, 1.5
-"""For how long the microphone is heard, and for how long while it gives nothing but zeros:
-wireless ones do at first."""
-
-SPEECH_RATE = 24_000
-"""Of all published models, in Hz."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What a check found. A note hinders nothing that was asked for; `mend` is empty where there
-    is nothing to do."""
-
-    state: Literal["ok", "note", "skipped", "fault"]
-    detail: str
-    mend: str = ""
 
 
 def doctor(model: ModelOption = None, as_json: JsonOption = False) -> None:
@@ -262,72 +247,6 @@ def _mend_of(folder: Path) -> str:
 # Sound
 
 
-def _loudspeaker(_: str | None) -> Finding:
-    return _device("output", _offer)
-
-
-def _microphone(_: str | None) -> Finding:
-    return _device("input", _listen)
-
-
-def _device(direction: str, attempt: Callable[[Any, int], Finding]) -> Finding:
-    """Look for the default device and, if there is one, try it."""
-    from lfm_cli.sound import library
-
-    try:
-        sound = library()
-    except AudioError as error:
-        linux = platform.system() == "Linux"
-        mend = "apt install libportaudio2" if linux else "pip install --force-reinstall sounddevice"
-        return Finding("fault", str(error), mend)
-    try:
-        device = sound.query_devices(None, direction)
-    except (sound.PortAudioError, ValueError):
-        told = "there is none; files can be used all the same"
-        return Finding("note", told, "connect one, or choose it in the system's settings")
-    name, rate = str(device["name"]), int(device["default_samplerate"])
-    try:
-        found = attempt(sound, rate)
-    except (sound.PortAudioError, ValueError) as error:
-        mend = "end what else uses it, or connect it anew"
-        return Finding("fault", f"{name}: cannot be opened: {error}", mend)
-    detail = ": ".join(part for part in (f"{name}, {rate:,} Hz", found.detail) if part)
-    return Finding(found.state, detail, found.mend)
-
-
-def _offer(sound: Any, _rate: int) -> Finding:
-    """Ask whether speech could be played; nothing is heard."""
-    sound.check_output_settings(channels=1, dtype="float32", samplerate=SPEECH_RATE)
-    return Finding("ok", "")
-
-
-def _listen(sound: Any, rate: int) -> Finding:
-    """Hear the microphone for a moment."""
-    samples, noise = 0, False
-
-    def hear(block: Any, frames: int, _time: object, _status: object) -> None:
-        nonlocal samples, noise
-        samples, noise = samples + frames, noise or bool(block.any())
-
-    with sound.InputStream(rate, channels=1, dtype="float32", callback=hear):
-        end = time.monotonic() + PATIENCE_SECONDS
-        while time.monotonic() < end and (not noise or samples < LISTEN_SECONDS * rate):
-            time.sleep(0.05)
-    return judge_microphone(samples, noise, platform.system() == "Darwin")
-
-
-def judge_microphone(samples: int, noise: bool, mac: bool) -> Finding:
-    """How many samples came, and whether one was not zero: no room is that quiet."""
-    if noise:
-        return Finding("ok", "it hears")
-    if not samples:
-        return Finding("fault", "it gives nothing", "connect it anew")
-    if not mac:
-        return Finding("note", "it gives nothing but zeros", "is it muted?")
-    mend = "allow the terminal in System Settings > Privacy & Security > Microphone"
-    return Finding("fault", "it gives nothing but zeros, as without permission", mend)
-
-
 def _converter(_: str | None) -> Finding:
     found = [name for name in ("/usr/bin/afconvert", "ffmpeg") if shutil.which(name)]
     if found:
@@ -409,8 +328,8 @@ CHECKS: dict[str, Callable[[str | None], Finding]] = {
     "memory": _memory,
     "weights": _weights,
     "model": _model,
-    "loudspeaker": _loudspeaker,
-    "microphone": _microphone,
+    "loudspeaker": loudspeaker,
+    "microphone": microphone,
     "m4a": _converter,
     "disk": _disk,
     "folder": _access,

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import mlx.core as mx
 
-__all__ = ["KVCache", "WindowCache", "push_tail", "shifted"]
+__all__ = ["KVCache", "WindowCache", "shifted"]
 
 GROWTH = 256
 """Positions by which a `KVCache` grows: few distinct shapes, so that memory stays flat."""
@@ -94,18 +94,6 @@ class WindowCache:
         first = max(0, S - window + 1)
         state = WindowCache(keys[:, :, first:], values[:, :, first:], offset + T)
         return keys, values, mask, state
-
-
-def push_tail(tail: mx.array | None, x: mx.array, size: int) -> tuple[mx.array, mx.array]:
-    """Put the last `size` inputs of a causal convolution before the new ones.
-
-    Returns [B, size + T, D] to convolve, and the next tail [B, size, D]; no tail means zeros.
-    """
-    B, _, D = x.shape
-    if tail is None:
-        tail = mx.zeros((B, size, D), x.dtype)
-    x = mx.concatenate([tail, x], axis=1)
-    return x, x[:, x.shape[1] - size :]
 
 
 def shifted(

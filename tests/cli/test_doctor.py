@@ -15,7 +15,8 @@ from typer.testing import CliRunner, Result
 from lfm2audio_mlx.installed import EMBEDDED
 from lfm_cli import doctor as module
 from lfm_cli.app import app
-from lfm_cli.doctor import judge_memory, judge_microphone, judge_system, judge_weights
+from lfm_cli.doctor import judge_memory, judge_system, judge_weights
+from lfm_cli.sound_checks import judge_microphone
 
 Doctor = Callable[..., Result]
 Document = Callable[[str], dict[str, Any]]

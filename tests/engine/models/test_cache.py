@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lfm2audio_mlx.models.cache import GROWTH, KVCache, WindowCache, push_tail, shifted
+from lfm2audio_mlx.models.cache import GROWTH, KVCache, WindowCache, shifted
 
 sizes = st.lists(st.integers(1, 300), min_size=1, max_size=5)
 
@@ -96,18 +96,3 @@ def test_a_window_shows_each_query_its_last_positions_and_no_other(sizes: list[i
             position += 1
         assert cache.offset == position
         assert cache.keys.shape[2] == min(position, window - 1)
-
-
-@given(st.lists(st.integers(1, 5), min_size=1, max_size=6), st.integers(1, 6))
-@settings(max_examples=50, deadline=None)
-def test_a_tail_is_the_last_inputs_with_silence_before_the_first(sizes: list[int], reach: int):
-    total = sum(sizes)
-    x = mx.arange(1, total + 1).astype(mx.float32).reshape(1, total, 1)
-    tail, start = None, 0
-    for size in sizes:
-        padded, tail = push_tail(tail, x[:, start : start + size], reach)
-        expected = [max(0, p + 1) for p in range(start - reach, start + size)]
-        assert padded[0, :, 0].tolist() == expected
-        start += size
-    assert tail is not None
-    assert tail.shape == (1, reach, 1)
