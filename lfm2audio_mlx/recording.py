@@ -77,7 +77,7 @@ def hear_spans(
 ) -> Iterator[Span | Progress]:
     """See `Engine.spans`."""
     rate, cutter, done, told = engine.config.features.sample_rate, SpeechCutter(), 0, 0.0
-    heard = Heard(engine, prompt, batch)
+    heard, first = Heard(engine, prompt, batch), True
     with streaming(audio, rate) as (duration, blocks):
         if duration * rate < engine.config.features.win_length:
             samples = np.concatenate([np.zeros(0, np.float32), *blocks])
@@ -90,11 +90,15 @@ def hear_spans(
             return Progress(told, duration)
 
         def take(spoken: list[Speech]) -> Iterator[Span | Progress]:
+            nonlocal first
             for speech in spoken:
                 end = min(speech.end, duration)
                 if end > after:
                     yield from run(until_free=True)
                     heard.add(speech, end)
+                    if first:  # by itself, so that words come soon
+                        first = False
+                        yield from run(until_free=False)
 
         def run(until_free: bool) -> Iterator[Span | Progress]:
             steps = 0

@@ -16,6 +16,7 @@ from lfm2audio_mlx.audio.probe import SUFFIXES, probe
 from lfm2audio_mlx.engine import Engine
 from lfm2audio_mlx.errors import RequestError
 from lfm2audio_mlx.generation.sampling import GREEDY
+from lfm2audio_mlx.models import mimi
 from lfm2audio_mlx.models.compiled import compiling
 from lfm2audio_mlx.text.tokenizer import Tokenizer
 from lfm2audio_mlx.weights import Checkpoint, build, fill
@@ -93,7 +94,7 @@ def _watching(parts: dict[str, nn.Module]) -> Generator[dict[str, tuple[mx.array
         for path, layer in cast(list[tuple[str, nn.Module]], module.named_modules())
     }
     sums: dict[str, tuple[mx.array, int]] = {}
-    linear, head = nn.Linear.__call__, nn.Embedding.as_linear
+    linear, head, add = nn.Linear.__call__, nn.Embedding.as_linear, mimi.add
 
     def note(layer: nn.Module, x: mx.array) -> None:
         rows = x.reshape(-1, x.shape[-1]).astype(mx.float32)
@@ -110,8 +111,13 @@ def _watching(parts: dict[str, nn.Module]) -> Generator[dict[str, tuple[mx.array
         note(self, x)
         return head(self, x)
 
+    def watched_sum(x: mx.array, layer: nn.Linear, h: mx.array) -> mx.array:
+        note(layer, h)
+        return x + linear(layer, h)
+
     nn.Linear.__call__, nn.Embedding.as_linear = watched_linear, watched_head
+    mimi.add = watched_sum  # which calls no layer
     try:
         yield sums
     finally:
-        nn.Linear.__call__, nn.Embedding.as_linear = linear, head
+        nn.Linear.__call__, nn.Embedding.as_linear, mimi.add = linear, head, add

@@ -469,7 +469,7 @@ def test_whoever_reads_slowly_is_waited_for(monkeypatch: pytest.MonkeyPatch):
     async def test() -> None:
         async with resident() as found:
             undisturbed = sound(await done(found, say(TEXT)))
-            assert len(undisturbed) > 250_000
+            assert len(undisturbed) > 200_000  # twice what it may be ahead
             job, pieces, most = say(TEXT), list[bytes](), 0
             async with aclosing(found.events(job)) as events:
                 async for frame in events:
