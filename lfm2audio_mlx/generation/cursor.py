@@ -17,6 +17,11 @@ PREFILL_CHUNK = 128
 """Positions that go through the backbone at once: bounds the memory of a long prefill, and is three
 times what keeps a GPU busy with arithmetic while it reads the weights."""
 
+BUCKET = 16
+"""More positions than these are filled up to a multiple of them: few shapes, so that memory stays
+flat, and the ones that matrix products are fast in. A GPU computes 32 rows at once anyway; OpenBLAS
+takes a quarter less time for 80 than for 75."""
+
 
 @dataclass
 class Cursor:
@@ -68,13 +73,15 @@ class Cursor:
     def advance(self, model: Lfm2Audio) -> mx.array:
         """Run what is pending through the backbone -> the last hidden state [1, hidden]."""
         x = embed(model, self.pending)
-        state, hidden = self.state, x
+        state, hidden, length = self.state, x, 1
         for start in range(0, x.shape[1], PREFILL_CHUNK):
-            hidden, state = model.lfm(x[:, start : start + PREFILL_CHUNK], state)
+            chunk = x[:, start : start + PREFILL_CHUNK]
+            length = chunk.shape[1]
+            hidden, state = model.lfm(_filled_up(chunk), state, length)
             if x.shape[1] > PREFILL_CHUNK:
                 mx.eval(hidden)
         self.state, self.pending = state, []
-        return hidden[:, -1]
+        return hidden[:, length - 1]
 
     def settle(self, model: Lfm2Audio) -> None:
         """Run what is pending through the backbone now; what comes next finds it done."""
@@ -101,3 +108,9 @@ class Cursor:
         """Undo the step ahead, if there was one that is not kept."""
         if self.state and self._taps is not None:
             self.state, self._taps = self.state.one_back(self._taps), None
+
+
+def _filled_up(x: mx.array) -> mx.array:
+    """[1, T, hidden] with zeros after it, up to a whole number of buckets."""
+    missing = -x.shape[1] % BUCKET if x.shape[1] > BUCKET else 0
+    return mx.pad(x, [(0, 0), (0, missing), (0, 0)]) if missing else x

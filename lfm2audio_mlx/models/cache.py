@@ -97,14 +97,16 @@ class WindowCache:
 
 
 def shifted(
-    taps: tuple[mx.array, ...] | None, x: mx.array, size: int
+    taps: tuple[mx.array, ...] | None, x: mx.array, size: int, length: int | None = None
 ) -> tuple[list[mx.array], tuple[mx.array, ...]]:
     """What each tap of a causal convolution sees of x [B, T, D], oldest first.
 
     `taps` are the `size` inputs [B, 1, D] before it; none means zeros. Returns size + 1 arrays
-    [B, T, D] and the next taps. For a single step nothing is copied.
+    [B, T, D] and the taps after the first `length` steps, or after all. For a single step nothing
+    is copied.
     """
     B, T, D = x.shape
+    end = T if length is None else length
     if taps is None:
         taps = (mx.zeros((B, 1, D), x.dtype),) * size
     if T == 1:
@@ -112,5 +114,5 @@ def shifted(
         return seen, tuple(seen[1:])
     whole = mx.concatenate([*taps, x], axis=1)
     # Copies, or the next step would hold all of `whole`.
-    last = (mx.contiguous(whole[:, T + k : T + k + 1]) for k in range(size))
+    last = (mx.contiguous(whole[:, end + k : end + k + 1]) for k in range(size))
     return [whole[:, k : k + T] for k in range(size + 1)], tuple(last)

@@ -140,9 +140,11 @@ class ShortConv(nn.Module):
         self.out_proj = nn.Linear(dim, dim, bias=bias)
         self.conv = DepthwiseConv(dim, self.kernel_size, bias)
 
-    def __call__(self, x: mx.array, taps: Taps | None) -> tuple[mx.array, Taps]:
+    def __call__(
+        self, x: mx.array, taps: Taps | None, length: int | None = None
+    ) -> tuple[mx.array, Taps]:
         gate_in, gate_out, x = mx.split(self.in_proj(x), 3, axis=-1)
-        seen, taps = shifted(taps, gate_in * x, self.kernel_size - 1)
+        seen, taps = shifted(taps, gate_in * x, self.kernel_size - 1, length)
         return self.out_proj(gate_out * self.conv.over(seen)), taps
 
 
@@ -161,11 +163,13 @@ class Layer(nn.Module):
         self.operator_norm = nn.RMSNorm(config.hidden_size, eps=config.norm_eps)
         self.ffn_norm = nn.RMSNorm(config.hidden_size, eps=config.norm_eps)
 
-    def __call__(self, x: mx.array, state: LayerState, offset: int) -> tuple[mx.array, LayerState]:
+    def __call__(
+        self, x: mx.array, state: LayerState, offset: int, length: int | None = None
+    ) -> tuple[mx.array, LayerState]:
         h = self.operator_norm(x)
         if self.is_conv:
             assert not isinstance(state, KVCache | WindowCache)
-            h, state = self.conv(h, state)
+            h, state = self.conv(h, state, length)
         else:
             assert state is None or isinstance(state, KVCache | WindowCache)
             h, state = self.self_attn(h, state, offset)
@@ -196,14 +200,21 @@ class Lfm2(nn.Module):
         self.layers = [Layer(config, kind) for kind in config.layer_types]
         self.embedding_norm = nn.RMSNorm(config.hidden_size, eps=config.norm_eps)
 
-    def __call__(self, x: mx.array, state: Lfm2State | None = None) -> tuple[mx.array, Lfm2State]:
-        """x [B, T, hidden] after the positions in `state` -> hidden states [B, T, hidden]."""
+    def __call__(
+        self, x: mx.array, state: Lfm2State | None = None, length: int | None = None
+    ) -> tuple[mx.array, Lfm2State]:
+        """x [B, T, hidden] after the positions in `state` -> hidden states [B, T, hidden].
+
+        Only the first `length` are positions, if that is given; what follows fills up a shape, and
+        leaves no trace in the next state. (Not with sliding attention, which remembers all.)
+        """
         state = state or Lfm2State((None,) * len(self.layers), 0)
+        end = state.offset + (x.shape[1] if length is None else length)
         layer_states: list[LayerState] = []
         for layer, layer_state in zip(self.layers, state.layers, strict=True):
-            x, new_state = layer(x, layer_state, state.offset)
+            x, new_state = layer(x, layer_state, state.offset, length)
             layer_states.append(new_state)
-        return self.embedding_norm(x), Lfm2State(tuple(layer_states), state.offset + x.shape[1])
+        return self.embedding_norm(x), Lfm2State(tuple(layer_states), end)
 
     def step(
         self, x: mx.array, layers: tuple[LayerState, ...], offsets: mx.array

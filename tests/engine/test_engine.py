@@ -321,9 +321,11 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     passes: list[int] = []
     call = Lfm2.__call__
 
-    def counting(self: Lfm2, x: mx.array, state: Lfm2State | None = None):
-        passes.append(x.shape[1])
-        return call(self, x, state)
+    def counting(
+        self: Lfm2, x: mx.array, state: Lfm2State | None = None, length: int | None = None
+    ):
+        passes.append(length or x.shape[1])
+        return call(self, x, state, length)
 
     def stepping(self: Lfm2, x: mx.array, layers: Any, offsets: mx.array):
         passes.append(x.shape[1])

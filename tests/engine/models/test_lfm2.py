@@ -106,6 +106,24 @@ def stacked(states: list[Any]) -> Any:
     return kind(*(mx.concatenate(list(arrays)) for arrays in zip(*states, strict=True)))
 
 
+@pytest.mark.parametrize("length", [1, 2, 7, 12])
+@pytest.mark.parametrize("name", ["v1", "v25"])
+def test_what_fills_up_a_shape_leaves_no_trace(engines: dict[str, Engine], name: str, length: int):
+    lfm = engines[name].model.lfm
+    x = mx.random.normal((1, 20, engines[name].config.lfm.hidden_size), key=mx.random.key(4))
+    whole, _ = lfm(x)
+    _, begun = lfm(x[:, :3])
+    filled = mx.concatenate([x[:, 3 : 3 + length], 9 * mx.ones((1, 5, x.shape[2]))], axis=1)
+    hidden, state = lfm(filled, begun, length)
+    assert state.offset == 3 + length
+    after, _ = lfm(x[:, 3 + length :], state)
+    for ours, wanted in (
+        (hidden[:, :length], whole[:, 3 : 3 + length]),
+        (after, whole[:, 3 + length :]),
+    ):
+        assert np.abs(ours - wanted).max() < TOLERANCE * np.abs(whole).max()
+
+
 def test_a_step_back_is_as_if_it_had_not_been_taken(engines: dict[str, Engine]):
     lfm = engines["v1"].model.lfm
     x = mx.random.normal((1, 12, engines["v1"].config.lfm.hidden_size), key=mx.random.key(3))
