@@ -624,7 +624,8 @@ def test_who_goes_on_after_a_pause_asks_one_question(terminal: Terminal, pulse: 
     child.sendline("/record")
     child.expect_exact("listening...")
     first, second = (read_audio(path, 16_000) for path in (SPEECH, OTHER_SPEECH))
-    pause, silence = np.zeros(3000, np.float32), np.zeros(16_000, np.float32)
+    # With the quiet at the end of one and the beginning of the other, 0.48 s.
+    pause, silence = np.zeros(1000, np.float32), np.zeros(16_000, np.float32)
     pulse.speak(np.concatenate([first, pause, second, silence]))
     child.expect_exact(PROMPT)
     leave(child)
