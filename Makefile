@@ -56,7 +56,7 @@ full-size: $(VENV)/demo ## convert random weights of the true shapes (needs 5 GB
 	$(BLAS_NOTE)
 	$(RUN)python benchmarks/full_size.py build/full-size
 
-compare: $(VENV)/demo ## our engine beside its peers (installs them; an hour, 20 GB of disk)
+compare: $(VENV)/demo ## our engine beside its peers (installs them; half an hour, 20 GB of disk)
 	$(BLAS_NOTE)
 	@$(RUN)python -m benchmarks.compare
 

@@ -24,7 +24,6 @@ from lfm2audio_mlx.generation.cursor import Cursor
 from lfm2audio_mlx.generation.decode import Event, TextToken, generate
 from lfm2audio_mlx.generation.loops import repeated
 from lfm2audio_mlx.generation.prompt import AudioClip, beginning, open_turn, turn
-from lfm2audio_mlx.generation.render import render, voiced
 from lfm2audio_mlx.generation.sampling import GREEDY, Sampling
 from lfm2audio_mlx.generation.schedules import Interleaved, Sequential
 from lfm2audio_mlx.generation.score import log_likelihoods
@@ -297,11 +296,6 @@ class Engine:
     def voice(self) -> Voice:
         """A new stream of speech."""
         return Voice(self.codec, GROUPS if mx.default_device() == mx.Device(mx.gpu) else (1,))
-
-    def render(self, events: Iterator[Event]) -> Generator[Words | Sound | EndOfTurn]:
-        """Tokens to words, frames to sound, as they come."""
-        voice = self.voice()
-        return render(voiced(events, voice), self.tokenizer, voice)
 
     def _voice_prompt(self, voice: str | None) -> str:
         prompts = self.config.prompts

@@ -7,15 +7,7 @@ from lfm2audio_mlx.generation.voice import Voice
 from lfm2audio_mlx.results import EndOfTurn, Sound, Words
 from lfm2audio_mlx.text.tokenizer import Tokenizer
 
-__all__ = ["render", "voiced"]
-
-
-def voiced(events: Iterable[Event], voice: Voice) -> Generator[Event, None, None]:
-    """Events whose frames have no sound yet, each followed by its own."""
-    for event in events:
-        yield event
-        if isinstance(event, AudioFrame) and not event.ends_audio:
-            yield from voice.speak(event.codes)
+__all__ = ["render"]
 
 
 def render(

@@ -51,11 +51,6 @@ class Voice:
         self._group += 1
         return [self._sound(samples)]
 
-    def speak(self, codes: Sequence[int]) -> list[Sound]:
-        """The sound that is ready with a frame of speech."""
-        self.push(mx.array([codes]))
-        return self.confirm(ended=False)
-
     def finish(self) -> list[Sound]:
         """What is left, and what the codec held back; the next frame begins a new stream."""
         sounds: list[Sound] = []

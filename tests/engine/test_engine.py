@@ -31,6 +31,7 @@ from lfm2audio_mlx.generation.prompt import (
     open_turn,
     turn,
 )
+from lfm2audio_mlx.generation.render import render
 from lfm2audio_mlx.generation.sampling import GREEDY, Sampling
 from lfm2audio_mlx.generation.schedules import Sequential
 from lfm2audio_mlx.generation.score import log_likelihoods
@@ -222,7 +223,7 @@ def test_the_detokenizer_gives_whole_frames_at_the_end(engines: dict[str, Engine
     engine = engines["v25"]
     frames = [AudioFrame((5, 6, 7, 8, 9, 10, 11, 12))] * 4
     events: list[Event] = [*frames, EndOfTurn("end")]
-    pieces = [item for item in engine.render(iter(events)) if isinstance(item, Sound)]
+    pieces = [item for item in heard(engine, events) if isinstance(item, Sound)]
     assert sum(len(piece.samples) for piece in pieces) == 4 * 1920
 
 
@@ -232,7 +233,7 @@ def test_no_frame_is_lost_when_a_limit_ends_the_speech(engines: dict[str, Engine
     chat = engines[name].chat(audio=GREEDY)
     events = list(chat.events("hello", max_tokens=30))
     spoken = sum(isinstance(e, AudioFrame) and not e.ends_audio for e in events)
-    sounds = [item for item in engines[name].render(iter(events)) if isinstance(item, Sound)]
+    sounds = [item for item in heard(engines[name], events) if isinstance(item, Sound)]
     assert sum(len(sound.samples) for sound in sounds) == 1920 * spoken
 
 
@@ -313,6 +314,20 @@ def test_going_on_equals_a_fresh_prefill_of_the_whole_conversation(
         anew = list(engine._generate(fresh, "interleaved", GREEDY, GREEDY, 40, mx.random.key(0)))
         assert anew == continued
         history += [*said(anew), close_turn(tokens)]
+
+
+def heard(engine: Engine, events: list[Event]) -> Iterator[Any]:
+    """What plain tokens and frames are as words and sound."""
+    voice = engine.voice()
+
+    def voiced() -> Iterator[Event]:
+        for event in events:
+            yield event
+            if isinstance(event, AudioFrame) and not event.ends_audio:
+                voice.push(mx.array([event.codes]))
+                yield from voice.confirm(ended=False)
+
+    return render(voiced(), engine.tokenizer, voice)
 
 
 @pytest.fixture
@@ -461,7 +476,7 @@ def test_speech_after_the_end_of_speech_begins_anew(engines: dict[str, Engine], 
     end = AudioFrame((END_OF_AUDIO,) * 8)
 
     def sound(events: list[Event]) -> np.ndarray:
-        items = engine.render(iter([*events, EndOfTurn("end")]))
+        items = heard(engine, [*events, EndOfTurn("end")])
         return np.concatenate([item.samples for item in items if isinstance(item, Sound)])
 
     twice = sound([*frames, end, *frames])

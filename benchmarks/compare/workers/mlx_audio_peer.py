@@ -12,7 +12,7 @@ weights ten times faster there with float32 than with the bfloat16 they are stor
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from mlx_audio.convert import build_quant_predicate
 from mlx_audio.sts.models.lfm_audio.config import LFM2AudioConfig
 from mlx_audio.sts.models.lfm_audio.model import LFM2AudioModel, LFMModality
 from mlx_audio.sts.models.lfm_audio.processor import LFM2AudioProcessor
-from serve import Missing, Peer, Place, Run, serve, timed
+from serve import Missing, Place, Run, Whole, serve, timed
 from syncs import counted
 
 POSITIONS, STEPS = 200, 4
@@ -55,7 +55,7 @@ def convert(original: Path, target: Path) -> None:
     (target / "config.json").write_text(json.dumps(config), "utf-8")
 
 
-class MlxAudio(Peer):
+class MlxAudio(Whole):
     def __init__(self, place: Place) -> None:
         self.place = place
         self.material = np.load(place.heard)
@@ -65,7 +65,7 @@ class MlxAudio(Peer):
 
     def about(self) -> dict[str, Any]:
         return {
-            "stages": sorted(["load", *self._actions()]),
+            "stages": sorted(["load", *self.actions()]),
             "versions": {"mlx-audio": version("mlx-audio"), "mlx": version("mlx")},
         }
 
@@ -82,24 +82,6 @@ class MlxAudio(Peer):
         codec.load_pytorch_weights(str(self.place.codec), strict=True)
         mx.eval(codec.parameters())
         self.loaded.append((model, processor, codec))
-
-    def _actions(self) -> dict[str, Any]:
-        return {
-            "log-mel of 4 s": self._mel,
-            "encode 4 s": self._encode,
-            "prefill 75 positions": self._prefill,
-            "text token": self._text,
-            "backbone step": self._backbone,
-            "depth frame": self._depth,
-            "codec frame": self._codec,
-            # It prepares nothing, so this is its "first audio" as well.
-            "first audio, nothing prepared": self._first_audio,
-        }
-
-    def prepare(self, stage: str) -> Run:
-        if stage not in self._actions():
-            raise Missing("no such stage")
-        return self._actions()[stage]()
 
     def _question(self) -> mx.array:
         processor = self.loaded[0][1]
@@ -201,14 +183,8 @@ class MlxAudio(Peer):
 
         return timed(run)
 
-    def count(self, what: str) -> Any:
-        if what == "launches":
-            return self._launches()
-        if what == "bytes":
-            return self._bytes()
-        if what == "syncs":
-            return self._syncs()
-        raise Missing(f"no count of {what}")
+    def figures(self) -> dict[str, Callable[[], Any]]:
+        return {"launches": self._launches, "bytes": self._bytes, "syncs": self._syncs}
 
     def _launches(self) -> dict[str, int]:
         model, _, codec = self.loaded[0]

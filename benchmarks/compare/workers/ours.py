@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.metadata import version
 from itertools import pairwise
 from typing import Any
@@ -76,18 +77,14 @@ class Ours(Peer):
 
         return cold
 
-    def count(self, what: str) -> Any:
-        if what == "launches":
-            return self._launches()
-        if what == "bytes":
-            return self._bytes()
-        if what == "syncs":
-            return self._syncs()
-        if what == "batch":
-            return self._batch()
-        if what == "resident":
-            return self._resident()
-        raise Missing(f"no count of {what}")
+    def figures(self) -> dict[str, Callable[[], Any]]:
+        return {
+            "launches": self._launches,
+            "bytes": self._bytes,
+            "syncs": self._syncs,
+            "batch": self._batch,
+            "resident": self._resident,
+        }
 
     def _launches(self) -> dict[str, int]:
         return {cost.name: cost.launches for cost in costs(self.engine)}

@@ -22,7 +22,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 __all__ = ["Missing", "Peer", "Place", "Run", "serve", "timed"]
 
@@ -80,13 +80,21 @@ class Peer(ABC):
     def load(self) -> None:
         """Load the model; the one before is dropped first."""
 
-    @abstractmethod
+    def actions(self) -> dict[str, Callable[[], Run]]:
+        """What gets each stage ready."""
+        return {}
+
+    def figures(self) -> dict[str, Callable[[], Any]]:
+        """What counts each figure that is no time."""
+        return {}
+
     def prepare(self, stage: str) -> Run:
         """Get a stage ready to be run again and again.
 
         Raises:
             Missing: there is no such stage.
         """
+        return _found(self.actions(), stage)()
 
     @abstractmethod
     def drop(self) -> None:
@@ -98,7 +106,32 @@ class Peer(ABC):
         Raises:
             Missing: there is no such figure.
         """
-        raise Missing(f"no count of {what}")
+        return _found(self.figures(), what)()
+
+
+class Whole(Peer):
+    """A peer that does all of speech: a method for each stage."""
+
+    STAGES: ClassVar = {
+        "log-mel of 4 s": "_mel",
+        "encode 4 s": "_encode",
+        "prefill 75 positions": "_prefill",
+        "text token": "_text",
+        "backbone step": "_backbone",
+        "depth frame": "_depth",
+        "codec frame": "_codec",
+        # It prepares nothing, so this is its "first audio" as well.
+        "first audio, nothing prepared": "_first_audio",
+    }
+
+    def actions(self) -> dict[str, Callable[[], Run]]:
+        return {stage: getattr(self, name) for stage, name in self.STAGES.items()}
+
+
+def _found(known: dict[str, Callable[[], Any]], wanted: str) -> Callable[[], Any]:
+    if wanted not in known:
+        raise Missing(f"it has no '{wanted}'")
+    return known[wanted]
 
 
 def timed(action: Callable[[], Any], times: int = 1) -> Run:

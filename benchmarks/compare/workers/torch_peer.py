@@ -22,7 +22,7 @@ from liquid_audio import LFM2AudioModel, LFM2AudioProcessor, LFMModality
 from liquid_audio.model import lfm2_audio
 from liquid_audio.model.conformer import encoder
 from safetensors.torch import load_file
-from serve import Missing, Peer, Place, Run, serve, timed
+from serve import Missing, Place, Run, Whole, serve, timed
 
 POSITIONS, STEPS = 200, 4
 WIDTH, INNER = 2048, 8192
@@ -36,7 +36,7 @@ lfm2_audio.load_checkpoint_in_model = lambda model, folder: model.load_state_dic
 )
 
 
-class Torch(Peer):
+class Torch(Whole):
     def __init__(self, place: Place) -> None:
         self.place = place
         self.material = np.load(place.heard)
@@ -48,7 +48,7 @@ class Torch(Peer):
 
     def about(self) -> dict[str, Any]:
         return {
-            "stages": sorted(["load", *self._actions()]),
+            "stages": sorted(["load", *self.actions()]),
             "versions": {"liquid-audio": version("liquid-audio"), "torch": torch.__version__},
             "dtype": str(self.dtype).removeprefix("torch."),
             "threads": torch.get_num_threads(),
@@ -63,24 +63,6 @@ class Torch(Peer):
         processor = LFM2AudioProcessor.from_pretrained(folder, device=self.device).eval()
         processor.mimi.eval().streaming_forever(1)
         self.loaded.append((model, processor))
-
-    def _actions(self) -> dict[str, Any]:
-        return {
-            "log-mel of 4 s": self._mel,
-            "encode 4 s": self._encode,
-            "prefill 75 positions": self._prefill,
-            "text token": self._text,
-            "backbone step": self._backbone,
-            "depth frame": self._depth,
-            "codec frame": self._codec,
-            # It prepares nothing, so this is its "first audio" as well.
-            "first audio, nothing prepared": self._first_audio,
-        }
-
-    def prepare(self, stage: str) -> Run:
-        if stage not in self._actions():
-            raise Missing("no such stage")
-        return self._actions()[stage]()
 
     def _timed(self, action: Any, times: int = 1) -> Run:
         def finished() -> None:
