@@ -24,7 +24,6 @@ from lfm2audio_mlx.generation.cursor import Cursor
 from lfm2audio_mlx.generation.decode import Event, TextToken, generate
 from lfm2audio_mlx.generation.loops import repeated
 from lfm2audio_mlx.generation.prompt import AudioClip, beginning, open_turn, turn
-from lfm2audio_mlx.generation.sampling import GREEDY, Sampling
 from lfm2audio_mlx.generation.schedules import Interleaved, Sequential
 from lfm2audio_mlx.generation.score import log_likelihoods
 from lfm2audio_mlx.generation.steps import Steps
@@ -34,6 +33,7 @@ from lfm2audio_mlx.memory import set_limits
 from lfm2audio_mlx.models.lfm2 import Lfm2State
 from lfm2audio_mlx.recording import hear_spans, most_tokens
 from lfm2audio_mlx.results import EndOfTurn, Exchange, Progress, Sound, Span, Transcript, Words
+from lfm2audio_mlx.sampling import GREEDY, Sampling
 from lfm2audio_mlx.text.sentences import to_say
 from lfm2audio_mlx.text.tokenizer import Tokenizer
 from lfm2audio_mlx.tokens import CONTEXT_LENGTH, Modality

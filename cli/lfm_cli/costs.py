@@ -15,11 +15,11 @@ from mlx.utils import tree_flatten
 from lfm2audio_mlx.engine import CHAT_VOICE, Engine
 from lfm2audio_mlx.generation.cursor import Cursor
 from lfm2audio_mlx.generation.prompt import TextIds
-from lfm2audio_mlx.generation.sampling import GREEDY
 from lfm2audio_mlx.generation.steps import Steps
 from lfm2audio_mlx.models.codec import Codec
 from lfm2audio_mlx.models.compiled import compiling
 from lfm2audio_mlx.models.lfm2_audio import Lfm2Audio
+from lfm2audio_mlx.sampling import GREEDY
 from lfm2audio_mlx.tokens import Modality
 from lfm_cli.launches import arrays_of, launches, weight_bytes
 

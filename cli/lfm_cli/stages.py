@@ -25,8 +25,8 @@ from lfm2audio_mlx.engine import BATCH, CHAT_VOICE, Engine
 from lfm2audio_mlx.generation.cursor import Cursor
 from lfm2audio_mlx.generation.prompt import TextIds
 from lfm2audio_mlx.generation.rows import Rows
-from lfm2audio_mlx.generation.sampling import GREEDY
 from lfm2audio_mlx.results import Sound, Words
+from lfm2audio_mlx.sampling import GREEDY
 from lfm2audio_mlx.tokens import Modality
 
 __all__ = ["STAGES", "Figure", "Stage", "load_stage", "measure", "speechlike"]

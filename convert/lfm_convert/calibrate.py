@@ -15,9 +15,9 @@ import mlx.nn as nn
 from lfm2audio_mlx.audio.probe import SUFFIXES, probe
 from lfm2audio_mlx.engine import Engine
 from lfm2audio_mlx.errors import RequestError
-from lfm2audio_mlx.generation.sampling import GREEDY
 from lfm2audio_mlx.models import mimi
 from lfm2audio_mlx.models.compiled import compiling
+from lfm2audio_mlx.sampling import GREEDY
 from lfm2audio_mlx.text.tokenizer import Tokenizer
 from lfm2audio_mlx.weights import Checkpoint, build, fill
 from lfm_convert.source import open_source

@@ -28,9 +28,9 @@ from lfm2audio_mlx.engine import Engine
 from lfm2audio_mlx.errors import CheckpointError
 from lfm2audio_mlx.generation.decode import AudioFrame, Event, TextToken
 from lfm2audio_mlx.generation.prompt import AudioClip
-from lfm2audio_mlx.generation.sampling import GREEDY
 from lfm2audio_mlx.models.codec import Codec
 from lfm2audio_mlx.results import EndOfTurn
+from lfm2audio_mlx.sampling import GREEDY
 from lfm2audio_mlx.tokens import END_OF_AUDIO, Modality
 from lfm2audio_mlx.weights import FILES, build, fill, open_tensors, quantize
 
@@ -185,7 +185,7 @@ def depth_frames(case: Case) -> Steps:
     sound = wanted < case.engine.config.codebook_size
     sound[:, 0] |= wanted[:, 0] == END_OF_AUDIO
     hidden = mx.array(case.golden["depth.hidden"]).astype(case.engine.dtype)
-    codes = case.engine.model.depthformer(hidden, lambda logits: mx.argmax(logits, axis=-1))
+    codes = case.engine.model.depthformer(hidden)
     equal = (np.array(codes) == wanted).all(axis=1)[sound.all(axis=1)]
     return Steps(int(equal.sum()), len(equal))
 

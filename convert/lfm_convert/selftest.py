@@ -13,8 +13,8 @@ import numpy as np
 from lfm2audio_mlx.engine import Engine
 from lfm2audio_mlx.errors import CheckpointError
 from lfm2audio_mlx.generation.decode import AudioFrame, TextToken
-from lfm2audio_mlx.generation.sampling import GREEDY
 from lfm2audio_mlx.manifest import SelfTest
+from lfm2audio_mlx.sampling import GREEDY
 
 __all__ = ["self_test"]
 
@@ -45,9 +45,7 @@ def self_test(folder: Path) -> SelfTest:
     # Frames too, whatever it had to say.
     shape = (FRAMES, engine.config.lfm.hidden_size)
     hidden = mx.array(np.random.RandomState(1).uniform(-1, 1, shape).astype(np.float32))
-    frames = engine.model.depthformer(
-        hidden.astype(engine.dtype), lambda logits: mx.argmax(logits, axis=-1)
-    )
+    frames = engine.model.depthformer(hidden.astype(engine.dtype))
     wave, _ = engine.codec.decode(mx.zeros((1, engine.config.codebooks, 1), mx.int32))
     logits = engine.model.text_logits(hidden.astype(engine.dtype))
     for name, output in (("words", logits), ("sound", wave)):

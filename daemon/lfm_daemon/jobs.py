@@ -15,8 +15,8 @@ from lfm2audio_mlx.audio.files import AudioSource
 from lfm2audio_mlx.conversation import Chat
 from lfm2audio_mlx.engine import Engine
 from lfm2audio_mlx.errors import LfmError, RequestError
-from lfm2audio_mlx.generation.sampling import GREEDY, Sampling
 from lfm2audio_mlx.results import Exchange
+from lfm2audio_mlx.sampling import GREEDY, Sampling
 from lfm_daemon.values import answer_from_json, encode, parts_from_json
 from lfm_daemon.wire import Frame
 

@@ -14,11 +14,11 @@ import numpy as np
 
 from lfm2audio_mlx.generation.cursor import Cursor
 from lfm2audio_mlx.generation.prompt import AudioCodes, Segment, TextIds
-from lfm2audio_mlx.generation.sampling import Sampling
 from lfm2audio_mlx.generation.schedules import Schedule, usually_next
 from lfm2audio_mlx.generation.steps import Steps
 from lfm2audio_mlx.generation.voice import Voice
 from lfm2audio_mlx.results import EndOfTurn, Sound
+from lfm2audio_mlx.sampling import Sampling
 from lfm2audio_mlx.tokens import END_OF_AUDIO, Modality, SpecialTokens
 
 __all__ = ["AudioFrame", "EndOfTurn", "Event", "TextToken", "generate"]

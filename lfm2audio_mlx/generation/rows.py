@@ -12,10 +12,10 @@ import numpy as np
 
 from lfm2audio_mlx.generation.cursor import Cursor
 from lfm2audio_mlx.generation.loops import repeated
-from lfm2audio_mlx.generation.sampling import GREEDY
 from lfm2audio_mlx.generation.steps import Steps
 from lfm2audio_mlx.models.cache import KVCache
 from lfm2audio_mlx.models.lfm2 import LayerState
+from lfm2audio_mlx.sampling import GREEDY
 from lfm2audio_mlx.tokens import SpecialTokens
 
 __all__ = ["Row", "Rows"]

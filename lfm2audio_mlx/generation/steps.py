@@ -10,12 +10,13 @@ from typing import Any
 
 import mlx.core as mx
 
-from lfm2audio_mlx.generation.sampling import Sampling, choose, noise, sample
+from lfm2audio_mlx.kernels.sample_top_k import Draws, Offer, sample_top_k
 from lfm2audio_mlx.models.cache import KVCache
 from lfm2audio_mlx.models.compiled import compiled
 from lfm2audio_mlx.models.lfm2 import LayerState, Lfm2State
 from lfm2audio_mlx.models.lfm2_audio import Lfm2Audio
-from lfm2audio_mlx.tokens import AUDIO_VOCABULARY, END_OF_AUDIO, Modality
+from lfm2audio_mlx.sampling import Sampling
+from lfm2audio_mlx.tokens import END_OF_AUDIO, Modality
 
 __all__ = ["Steps"]
 
@@ -71,24 +72,15 @@ class Steps:
 
     def _word_of(self, sampling: Sampling) -> Draw:
         def draw(hidden: mx.array, key: mx.array) -> mx.array:
-            return sample(self.model.text_logits(hidden), sampling, key)
+            logits = self.model.text_logits(hidden)
+            draws = Draws(sampling, key, (1, *logits.shape))
+            return sample_top_k(logits, draws, 0, Offer(logits.shape[1]))
 
         return draw
 
     def _frame_of(self, sampling: Sampling) -> Draw:
-        depthformer = self.model.depthformer
-
         def draw(hidden: mx.array, key: mx.array) -> mx.array:
-            shape = (depthformer.codebooks, hidden.shape[0], AUDIO_VOCABULARY)
-            drawn = noise(shape, sampling, key)
-            shares = iter(() if drawn is None else mx.split(drawn, len(drawn)))
-
-            def pick(logits: mx.array) -> mx.array:
-                share = next(shares, None)
-                offered = None if share is None else share[0, :, : logits.shape[-1]]
-                return choose(logits, sampling, offered)
-
-            codes = depthformer(hidden, pick)
+            codes = self.model.depthformer(hidden, sampling, key)
             return mx.where(codes[:, :1] == END_OF_AUDIO, END_OF_AUDIO, codes)
 
         return draw

@@ -1,4 +1,4 @@
-"""What a network remembers of the past: keys and values, and the tails of convolutions.
+"""What attention remembers of the past: keys and values.
 
 All of it is values, not places: a step takes a state and returns the next one, and the old one
 stays good. Keeping it is a snapshot at no cost; MLX copies a buffer only when it is still held
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import mlx.core as mx
 
-__all__ = ["KVCache", "WindowCache", "shifted"]
+__all__ = ["KVCache", "WindowCache"]
 
 GROWTH = 256
 """Positions by which a `KVCache` grows: few distinct shapes, so that memory stays flat."""
@@ -94,25 +94,3 @@ class WindowCache:
         first = max(0, S - window + 1)
         state = WindowCache(keys[:, :, first:], values[:, :, first:], offset + T)
         return keys, values, mask, state
-
-
-def shifted(
-    taps: tuple[mx.array, ...] | None, x: mx.array, size: int, length: int | None = None
-) -> tuple[list[mx.array], tuple[mx.array, ...]]:
-    """What each tap of a causal convolution sees of x [B, T, D], oldest first.
-
-    `taps` are the `size` inputs [B, 1, D] before it; none means zeros. Returns size + 1 arrays
-    [B, T, D] and the taps after the first `length` steps, or after all. For a single step nothing
-    is copied.
-    """
-    B, T, D = x.shape
-    end = T if length is None else length
-    if taps is None:
-        taps = (mx.zeros((B, 1, D), x.dtype),) * size
-    if T == 1:
-        seen = [*taps, x]
-        return seen, tuple(seen[1:])
-    whole = mx.concatenate([*taps, x], axis=1)
-    # Copies, or the next step would hold all of `whole`.
-    last = (mx.contiguous(whole[:, end + k : end + k + 1]) for k in range(size))
-    return [whole[:, k : k + T] for k in range(size + 1)], tuple(last)

@@ -12,7 +12,9 @@ import mlx.core as mx
 import mlx.nn as nn
 
 from lfm2audio_mlx.config import ConformerConfig
-from lfm2audio_mlx.models.layers import DepthwiseConv
+from lfm2audio_mlx.kernels.glu_conv import glu_conv
+from lfm2audio_mlx.kernels.rel_pos_attention import rel_pos_attention
+from lfm2audio_mlx.models.layers import DepthwiseConv, join
 
 __all__ = ["Adapter", "Conformer", "relative_positions"]
 
@@ -22,8 +24,6 @@ SUBSAMPLING_BLOCK = 1024
 """Outputs of the subsampling that are computed at once."""
 MARGIN = 2
 """Outputs whose inputs a block overlaps with the next: three strided convolutions see one."""
-QUERY_BLOCK = 512
-"""Queries that attend at once."""
 
 
 def relative_positions(length: int, dim: int) -> mx.array:
@@ -94,45 +94,24 @@ class RelativeAttention(nn.Module):
         self.pos_bias_u = mx.zeros((heads, dim // heads))
         self.pos_bias_v = mx.zeros((heads, dim // heads))
 
+    def join(self) -> None:
+        """Make one layer of the three that read the same input."""
+        join(self, "linear_qkv", ("linear_q", "linear_k", "linear_v"))
+
     def __call__(self, x: mx.array, positions: mx.array) -> mx.array:
         """x [B, T, D], positions [2T - 1, D] -> [B, T, D]."""
         B, T, D = x.shape
-
-        def split(y: mx.array) -> mx.array:
-            return y.reshape(B, T, self.heads, -1).transpose(0, 2, 1, 3)
-
-        queries = self.linear_q(x).reshape(B, T, self.heads, -1)
-        keys, values = split(self.linear_k(x)), split(self.linear_v(x))
-        distances = self.linear_pos(positions).reshape(2 * T - 1, self.heads, -1)
-        distances = distances.transpose(1, 2, 0)
-        by_content = (queries + self.pos_bias_u).transpose(0, 2, 1, 3)
-        by_distance = (queries + self.pos_bias_v).transpose(0, 2, 1, 3)
-        scale = (D // self.heads) ** -0.5
-        blocks: list[mx.array] = []
-        for start in range(0, T, QUERY_BLOCK):
-            end = min(start + QUERY_BLOCK, T)
-            # Distances from the block's last query to key 0, down to its first to the last key.
-            near = distances[..., T - end : 2 * T - 1 - start]
-            bias = _relative_shift(by_distance[:, :, start:end] @ near) * scale
-            blocks.append(
-                mx.fast.scaled_dot_product_attention(
-                    by_content[:, :, start:end], keys, values, scale=scale, mask=bias
-                )
-            )
-            if T > QUERY_BLOCK:
-                mx.eval(blocks[-1])  # or the scores of all blocks stand in memory at once
-        y = mx.concatenate(blocks, axis=2)
-        return self.linear_out(y.transpose(0, 2, 1, 3).reshape(B, T, D))
-
-
-def _relative_shift(scores: mx.array) -> mx.array:
-    """[B, H, R, K + R - 1] by falling distance -> [B, H, R, K] by key, for R queries in a row.
-
-    Row i begins R - 1 - i columns in (Transformer-XL, appendix B, for a block of the rows).
-    """
-    B, H, R, P = scores.shape
-    scores = mx.pad(scores, [(0, 0), (0, 0), (0, 0), (1, 0)])
-    return scores.reshape(B, H, P + 1, R)[:, :, 1:].reshape(B, H, R, P)[..., : P - R + 1]
+        if "linear_qkv" in self:
+            qkv = self["linear_qkv"](x)
+        else:
+            qkv = mx.concatenate([self.linear_q(x), self.linear_k(x), self.linear_v(x)], axis=-1)
+        y = rel_pos_attention(
+            qkv.reshape(B, T, 3, self.heads, -1),
+            self.linear_pos(positions).reshape(2 * T - 1, self.heads, -1),
+            self.pos_bias_u,
+            self.pos_bias_v,
+        )
+        return self.linear_out(y.reshape(B, T, D))
 
 
 class ConvolutionModule(nn.Module):
@@ -140,16 +119,33 @@ class ConvolutionModule(nn.Module):
 
     def __init__(self, dim: int, kernel_size: int):
         super().__init__()
-        self.padding = (kernel_size - 1) // 2
         self.pointwise_conv1 = nn.Linear(dim, 2 * dim)
         self.depthwise_conv = DepthwiseConv(dim, kernel_size, bias=True)
         self.batch_norm = nn.BatchNorm(dim)
         self.pointwise_conv2 = nn.Linear(dim, dim)
 
+    def join(self) -> None:
+        """Fold the batch norm, which only scales and shifts here, into the convolution."""
+        if "batch_norm" in self:
+            self.depthwise_conv.weight, self.depthwise_conv.bias = self._folded()
+            self.pop("batch_norm")
+
+    def _folded(self) -> tuple[mx.array, mx.array]:
+        """Weight [K, D] and bias [D] of convolution and batch norm in one."""
+        conv, norm = self.depthwise_conv, self.batch_norm
+        dtype = conv.weight.dtype
+        mean, variance, gain, shift = (
+            array.astype(mx.float32)
+            for array in (norm.running_mean, norm.running_var, norm.weight, norm.bias)
+        )
+        rate = gain * mx.rsqrt(variance + norm.eps)
+        return (conv.weight * rate).astype(dtype), ((conv.bias - mean) * rate + shift).astype(dtype)
+
     def __call__(self, x: mx.array) -> mx.array:
-        x = nn.glu(self.pointwise_conv1(x))
-        x = self.depthwise_conv(mx.pad(x, [(0, 0), (self.padding, self.padding), (0, 0)]))
-        return self.pointwise_conv2(nn.silu(self.batch_norm(x)))
+        folded = "batch_norm" not in self
+        conv = self.depthwise_conv
+        weight, bias = (conv.weight, conv.bias) if folded else self._folded()
+        return self.pointwise_conv2(glu_conv(self.pointwise_conv1(x), weight, bias))
 
 
 class FeedForward(nn.Module):

@@ -1,15 +1,22 @@
-"""Layers that several architectures share. Attribute names are those of the checkpoints."""
+"""Layers that several architectures share. Attribute names are those of the checkpoints.
+
+Norm and residual belong to the layer that they surround, since kernels do them in one with it.
+"""
 
 from collections.abc import Sequence
 
 import mlx.core as mx
 import mlx.nn as nn
 
+from lfm2audio_mlx.kernels.projections import norm_swiglu, project_add
+from lfm2audio_mlx.kernels.short_conv import weighted_sum
+
 __all__ = ["DepthwiseConv", "SwiGLU", "head_weights", "join"]
 
 
 class SwiGLU(nn.Module):
-    """w2(silu(w1 x) * w3 x), without biases (Shazeer 2020, https://arxiv.org/abs/2002.05202)."""
+    """w2(silu(w1 x) * w3 x), without biases (Shazeer 2020, https://arxiv.org/abs/2002.05202), of a
+    normed x and added to x itself."""
 
     def __init__(self, dim: int, ff_dim: int):
         super().__init__()
@@ -21,20 +28,18 @@ class SwiGLU(nn.Module):
         """Make one layer of the two that read the same input."""
         join(self, "w13", ("w1", "w3"))
 
-    def __call__(self, x: mx.array) -> mx.array:
+    def __call__(self, x: mx.array, norm: nn.RMSNorm) -> mx.array:
+        """[..., D] -> [..., D]."""
         if "w13" in self:
-            gate, up = mx.split(self["w13"](x), 2, axis=-1)
+            y = norm_swiglu(norm, self["w13"], x)
         else:
-            gate, up = self.w1(x), self.w3(x)
-        return self.w2(nn.silu(gate) * up)
+            normed = norm(x)
+            y = nn.silu(self.w1(normed)) * self.w3(normed)
+        return project_add(self.w2, y, x)
 
 
 class DepthwiseConv(nn.Module):
-    """One filter a channel over time, without padding: weight [K, D], bias [D].
-
-    Written as K shifted products: for a handful of taps this is elementwise work that fuses,
-    and a grouped convolution is slow on MLX's CPU backend.
-    """
+    """One filter a channel over time, without padding: weight [K, D], bias [D]."""
 
     def __init__(self, dim: int, kernel_size: int, bias: bool):
         super().__init__()
@@ -46,16 +51,7 @@ class DepthwiseConv(nn.Module):
         """[B, T, D] -> [B, T - K + 1, D]."""
         K = self.weight.shape[0]
         T = x.shape[1] - K + 1
-        return self.over([x[:, k : k + T] for k in range(K)])
-
-    def over(self, seen: Sequence[mx.array]) -> mx.array:
-        """What each tap sees, K times [B, T, D] -> [B, T, D]."""
-        # Slices, since an index would be looked up on the device.
-        weights = mx.split(self.weight, len(seen), axis=0)
-        y = seen[0] * weights[0]
-        for x, weight in zip(seen[1:], weights[1:], strict=True):
-            y = y + x * weight
-        return y + self.bias if "bias" in self else y
+        return weighted_sum([x[:, k : k + T] for k in range(K)], self.weight, self.get("bias"))
 
 
 def head_weights(queries: nn.RMSNorm, keys: nn.RMSNorm, heads: int, kv_heads: int) -> mx.array:
@@ -65,14 +61,14 @@ def head_weights(queries: nn.RMSNorm, keys: nn.RMSNorm, heads: int, kv_heads: in
 
 
 def join(owner: nn.Module, name: str, parts: Sequence[str]) -> None:
-    """Put the rows of linear layers without biases, which all read the same input, into a single
-    one of that name; ones that are stored in different ways stay apart."""
+    """Put the rows of linear layers, which all read the same input, into a single one of that
+    name; ones that are stored in different ways stay apart."""
     layers = [owner[part] for part in parts]
     if len({_stored(layer) for layer in layers}) > 1:
         return
     for part in parts:
         owner.pop(part)
-    for key in ("weight", "scales", "biases"):
+    for key in ("weight", "scales", "biases", "bias"):
         if key in layers[0]:
             layers[0][key] = mx.concatenate([layer[key] for layer in layers])
     owner[name] = layers[0]

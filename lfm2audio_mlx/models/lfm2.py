@@ -8,15 +8,17 @@ from dataclasses import dataclass
 
 import mlx.core as mx
 import mlx.nn as nn
+import numpy as np
 
 from lfm2audio_mlx.config import Lfm2Config
-from lfm2audio_mlx.models.cache import KVCache, WindowCache, shifted
+from lfm2audio_mlx.kernels.projections import norm_project, project_add
+from lfm2audio_mlx.kernels.qk_norm_rope import qk_norm_rope
+from lfm2audio_mlx.kernels.short_conv import Taps, short_conv
+from lfm2audio_mlx.models.cache import KVCache, WindowCache
 from lfm2audio_mlx.models.layers import DepthwiseConv, SwiGLU, head_weights, join
 
 __all__ = ["Lfm2", "Lfm2State"]
 
-Taps = tuple[mx.array, ...]
-"""The last inputs [B, 1, D] of a short convolution, oldest first: all that it sees of the past."""
 LayerState = KVCache | WindowCache | Taps | None
 
 
@@ -52,7 +54,8 @@ class Lfm2State:
 
 
 class Attention(nn.Module):
-    """Grouped-query attention with RMS-normed queries and keys and half-split RoPE."""
+    """Grouped-query attention with RMS-normed queries and keys and half-split RoPE, of a normed x
+    and added to x itself."""
 
     def __init__(self, config: Lfm2Config, window: int):
         super().__init__()
@@ -75,10 +78,10 @@ class Attention(nn.Module):
         return head_weights(self.q_layernorm, self.k_layernorm, self.heads, self.kv_heads)
 
     def __call__(
-        self, x: mx.array, past: KVCache | WindowCache | None, offset: int
+        self, x: mx.array, norm: nn.RMSNorm, past: KVCache | WindowCache | None, offset: int
     ) -> tuple[mx.array, KVCache | WindowCache]:
         """Positions [B, T, D] from `offset` on."""
-        queries, keys, values = self._project(x, offset)
+        queries, keys, values = self._project(x, norm, offset)
         if self.window:
             assert not isinstance(past, KVCache)
             keys, values, mask, state = WindowCache.append(past, keys, values, self.window)
@@ -87,50 +90,49 @@ class Attention(nn.Module):
             state = KVCache.append(past, keys, values, offset)
             keys, values = state.first(offset + x.shape[1])
             mask = "causal" if x.shape[1] > 1 else None
-        return self._attend(queries, keys, values, mask), state
+        return self._attend(x, queries, keys, values, mask), state
 
     def step(
-        self, x: mx.array, past: KVCache, offsets: mx.array, mask: mx.array
+        self, x: mx.array, norm: nn.RMSNorm, past: KVCache, offsets: mx.array, mask: mx.array
     ) -> tuple[mx.array, KVCache]:
         """One position a row [B, 1, D], each at an offset of its own; what it sees is `mask`."""
-        queries, keys, values = self._project(x, offsets)
+        queries, keys, values = self._project(x, norm, offsets)
         state = past.put(keys, values, offsets)
-        return self._attend(queries, state.keys, state.values, mask), state
+        return self._attend(x, queries, state.keys, state.values, mask), state
 
-    def _project(self, x: mx.array, offset: int | mx.array) -> tuple[mx.array, ...]:
+    def _project(
+        self, x: mx.array, norm: nn.RMSNorm, offset: int | mx.array
+    ) -> tuple[mx.array, ...]:
         """Queries, keys and values, [B, heads, T, head_dim] each."""
         B, T, _ = x.shape
         if "qkv_proj" in self:
-            qkv = self["qkv_proj"](x)
+            qkv = norm_project(norm, self["qkv_proj"], x)
         else:
-            qkv = mx.concatenate([self.q_proj(x), self.k_proj(x), self.v_proj(x)], axis=-1)
+            h = norm(x)
+            qkv = mx.concatenate([self.q_proj(h), self.k_proj(h), self.v_proj(h)], axis=-1)
         qkv = qkv.reshape(B, T, -1, self.head_dim)
-        turned, values = mx.split(qkv, [self.heads + self.kv_heads], axis=2)
         weights = self.head_weights if "head_weights" in self else self._head_weights()
-        turned = mx.fast.rms_norm(turned, None, self.eps) * weights
-        turned = mx.fast.rope(
-            turned.transpose(0, 2, 1, 3),
-            self.head_dim,
-            traditional=False,
-            base=self.rope_theta,
-            scale=1.0,
-            offset=offset,
-        )
-        queries, keys = mx.split(turned, [self.heads], axis=1)
+        queries, keys = qk_norm_rope(qkv, weights, self.kv_heads, self.eps, self.rope_theta, offset)
+        values = qkv[:, :, self.heads + self.kv_heads :]
         return queries, keys, values.transpose(0, 2, 1, 3)
 
     def _attend(
-        self, queries: mx.array, keys: mx.array, values: mx.array, mask: mx.array | str | None
+        self,
+        x: mx.array,
+        queries: mx.array,
+        keys: mx.array,
+        values: mx.array,
+        mask: mx.array | str | None,
     ) -> mx.array:
         y = mx.fast.scaled_dot_product_attention(
             queries, keys, values, scale=self.head_dim**-0.5, mask=mask
         )
         B, _, T, _ = y.shape
-        return self.out_proj(y.transpose(0, 2, 1, 3).reshape(B, T, -1))
+        return project_add(self.out_proj, y.transpose(0, 2, 1, 3).reshape(B, T, -1), x)
 
 
 class ShortConv(nn.Module):
-    """Gated causal depthwise convolution: C * conv(B * x)."""
+    """Gated causal depthwise convolution, C * conv(B * x), of a normed x and added to x itself."""
 
     def __init__(self, config: Lfm2Config):
         super().__init__()
@@ -141,11 +143,11 @@ class ShortConv(nn.Module):
         self.conv = DepthwiseConv(dim, self.kernel_size, bias)
 
     def __call__(
-        self, x: mx.array, taps: Taps | None, length: int | None = None
+        self, x: mx.array, norm: nn.RMSNorm, taps: Taps | None, length: int | None = None
     ) -> tuple[mx.array, Taps]:
-        gate_in, gate_out, x = mx.split(self.in_proj(x), 3, axis=-1)
-        seen, taps = shifted(taps, gate_in * x, self.kernel_size - 1, length)
-        return self.out_proj(gate_out * self.conv.over(seen)), taps
+        gated = norm_project(norm, self.in_proj, x)
+        y, taps = short_conv(gated, taps, self.conv.weight, self.conv.get("bias"), length)
+        return project_add(self.out_proj, y, x), taps
 
 
 class Layer(nn.Module):
@@ -166,28 +168,23 @@ class Layer(nn.Module):
     def __call__(
         self, x: mx.array, state: LayerState, offset: int, length: int | None = None
     ) -> tuple[mx.array, LayerState]:
-        h = self.operator_norm(x)
         if self.is_conv:
             assert not isinstance(state, KVCache | WindowCache)
-            h, state = self.conv(h, state, length)
+            x, state = self.conv(x, self.operator_norm, state, length)
         else:
             assert state is None or isinstance(state, KVCache | WindowCache)
-            h, state = self.self_attn(h, state, offset)
-        return self._feed(x + h), state
+            x, state = self.self_attn(x, self.operator_norm, state, offset)
+        return self.feed_forward(x, self.ffn_norm), state
 
     def step(
         self, x: mx.array, state: LayerState, offsets: mx.array, mask: mx.array
     ) -> tuple[mx.array, LayerState]:
-        h = self.operator_norm(x)
         if isinstance(state, KVCache):
-            h, state = self.self_attn.step(h, state, offsets, mask)
+            x, state = self.self_attn.step(x, self.operator_norm, state, offsets, mask)
         else:
             assert not isinstance(state, WindowCache)
-            h, state = self.conv(h, state)
-        return self._feed(x + h), state
-
-    def _feed(self, x: mx.array) -> mx.array:
-        return x + self.feed_forward(self.ffn_norm(x))
+            x, state = self.conv(x, self.operator_norm, state)
+        return self.feed_forward(x, self.ffn_norm), state
 
 
 class Lfm2(nn.Module):
@@ -225,7 +222,9 @@ class Lfm2(nn.Module):
         compiled: all keys are looked at, behind a mask. Each `KVCache` must have room.
         """
         capacity = next((s.capacity for s in layers if isinstance(s, KVCache)), 0)
-        mask = (mx.arange(capacity) <= offsets[:, None])[:, None, None]
+        # From the host, or a kernel would count.
+        places = mx.array(np.arange(capacity, dtype=np.int32))
+        mask = (places <= offsets[:, None])[:, None, None]
         after: list[LayerState] = []
         for layer, state in zip(self.layers, layers, strict=True):
             x, new_state = layer.step(x, state, offsets, mask)

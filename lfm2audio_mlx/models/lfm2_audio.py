@@ -4,6 +4,7 @@ import mlx.core as mx
 import mlx.nn as nn
 
 from lfm2audio_mlx.config import ModelConfig
+from lfm2audio_mlx.kernels.embed_rows import embed_rows
 from lfm2audio_mlx.models.conformer import Adapter, Conformer
 from lfm2audio_mlx.models.depthformer import Depthformer
 from lfm2audio_mlx.models.lfm2 import Lfm2
@@ -28,7 +29,7 @@ class Lfm2Audio(nn.Module):
 
     def embed_text(self, ids: mx.array) -> mx.array:
         """Token ids [B, T] -> [B, T, hidden]."""
-        return self.lfm.embed_tokens(ids)
+        return embed_rows(self.lfm.embed_tokens, ids[..., None])
 
     def embed_audio(self, features: mx.array) -> mx.array:
         """Log-mel of one clip [B, T, features] -> [B, ceil(T / 8), hidden]."""
@@ -37,8 +38,7 @@ class Lfm2Audio(nn.Module):
 
     def embed_codes(self, codes: mx.array) -> mx.array:
         """Frames of speech that was spoken, [B, T, codebooks] -> [B, T, hidden]."""
-        offsets = mx.array([AUDIO_VOCABULARY * book for book in range(codes.shape[-1])])
-        return self.audio_embedding(codes + offsets).sum(axis=-2)
+        return embed_rows(self.audio_embedding, codes, AUDIO_VOCABULARY)
 
     def text_logits(self, hidden: mx.array) -> mx.array:
         """Backbone states [..., hidden] -> [..., vocabulary]."""

@@ -19,8 +19,8 @@ from lfm2audio_mlx.audio.files import read_audio
 from lfm2audio_mlx.conversation import Chat
 from lfm2audio_mlx.engine import CHAT_VOICE, Engine
 from lfm2audio_mlx.errors import AudioError, ContextError, LfmError, RequestError
-from lfm2audio_mlx.generation.sampling import GREEDY, Sampling
 from lfm2audio_mlx.results import Exchange, Part
+from lfm2audio_mlx.sampling import GREEDY, Sampling
 from lfm_cli import conversations
 from lfm_cli.backend import open_backend
 from lfm_cli.session import LISTENING_RATE, Session, as_part, heard

@@ -32,13 +32,13 @@ from lfm2audio_mlx.generation.prompt import (
     turn,
 )
 from lfm2audio_mlx.generation.render import render
-from lfm2audio_mlx.generation.sampling import GREEDY, Sampling
 from lfm2audio_mlx.generation.schedules import Sequential
 from lfm2audio_mlx.generation.score import log_likelihoods
 from lfm2audio_mlx.generation.steps import Steps
 from lfm2audio_mlx.models.lfm2 import Lfm2, Lfm2State
 from lfm2audio_mlx.models.lfm2_audio import Lfm2Audio
 from lfm2audio_mlx.results import Progress, Sound, Span, Transcript, Words
+from lfm2audio_mlx.sampling import GREEDY, Sampling
 from lfm2audio_mlx.tokens import END_OF_AUDIO
 
 SHORT, LONG = parity.speech("time"), parity.speech("volume")

@@ -28,10 +28,10 @@ from lfm2audio_mlx.generation.decode import Event
 from lfm2audio_mlx.generation.prompt import AudioCodes, TextIds, embed
 from lfm2audio_mlx.generation.rows import Row as TextRow
 from lfm2audio_mlx.generation.rows import Rows
-from lfm2audio_mlx.generation.sampling import GREEDY
 from lfm2audio_mlx.installed import EMBEDDED
 from lfm2audio_mlx.models.compiled import compiling
 from lfm2audio_mlx.recording import most_tokens
+from lfm2audio_mlx.sampling import GREEDY
 from lfm2audio_mlx.tokens import Modality
 from lfm_convert import golden
 from lfm_convert.convert import convert

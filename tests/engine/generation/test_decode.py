@@ -14,10 +14,10 @@ from lfm2audio_mlx.errors import ContextError
 from lfm2audio_mlx.generation.cursor import Cursor
 from lfm2audio_mlx.generation.decode import AudioFrame, EndOfTurn, Event, TextToken, generate
 from lfm2audio_mlx.generation.prompt import AudioCodes, Segment, TextIds
-from lfm2audio_mlx.generation.sampling import GREEDY
 from lfm2audio_mlx.generation.schedules import Interleaved, Sequential
 from lfm2audio_mlx.generation.steps import Steps
 from lfm2audio_mlx.results import Sound
+from lfm2audio_mlx.sampling import GREEDY
 from lfm2audio_mlx.tokens import Modality, SpecialTokens
 
 SPECIAL = SpecialTokens(start_of_text=1, turn_start=6, turn_end=7, audio_start=128, text_end=130)

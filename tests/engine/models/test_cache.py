@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lfm2audio_mlx.models.cache import GROWTH, KVCache, WindowCache, shifted
+from lfm2audio_mlx.models.cache import GROWTH, KVCache, WindowCache
 
 sizes = st.lists(st.integers(1, 300), min_size=1, max_size=5)
 
@@ -51,20 +51,6 @@ def test_each_row_has_its_own_place(places: list[int]):
             wanted = np.ones((2, 10, 4))
             wanted[:, place] = value
             assert np.array_equal(arrays[row], wanted)
-
-
-@pytest.mark.parametrize("size", [1, 2, 4])
-def test_taps_see_a_stream_as_if_it_came_at_once(size: int):
-    x = mx.random.normal((2, 12, 3), key=mx.random.key(0))
-    whole, _ = shifted(None, x, size)
-    taps, start = None, 0
-    for length in (1, 1, 5, 1, 4):
-        seen, taps = shifted(taps, x[:, start : start + length], size)
-        assert len(seen) == size + 1
-        for tap, wanted in zip(seen, whole, strict=True):
-            assert np.array_equal(tap, wanted[:, start : start + length])
-        start += length
-    assert np.array_equal(mx.concatenate(list(taps or ()), axis=1), x[:, -size:])
 
 
 def test_two_futures_of_one_past_do_not_touch_each_other():

@@ -1,4 +1,4 @@
-"""Relative positions and the shift that lines them up with keys, against their definition."""
+"""Relative positions, against their definition, and long recordings in blocks."""
 
 import math
 
@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from lfm2audio_mlx.engine import Engine
+from lfm2audio_mlx.kernels import rel_pos_attention
 from lfm2audio_mlx.models import conformer
-from lfm2audio_mlx.models.conformer import _relative_shift, relative_positions
+from lfm2audio_mlx.models.conformer import relative_positions
 
 TOLERANCE = 1e-5  # float32
 
@@ -23,24 +24,13 @@ def test_positions_are_sinusoids_of_the_distance():
             assert table[row, 2 * pair + 1] == pytest.approx(math.cos(angle), abs=TOLERANCE)
 
 
-@pytest.mark.parametrize(("rows", "keys"), [(1, 1), (2, 2), (7, 7), (3, 7), (1, 5)])
-def test_the_shift_gives_each_key_the_score_of_its_distance(rows: int, keys: int):
-    """Rows are queries in a row; the first column is the last query's distance to key 0."""
-    scores = mx.random.normal((2, 3, rows, keys + rows - 1), key=mx.random.key(0))
-    shifted = np.array(_relative_shift(scores))
-    for row in range(rows):
-        for key in range(keys):
-            column = (rows - 1 - row) + key
-            assert np.array_equal(shifted[..., row, key], np.array(scores)[..., row, column])
-
-
 @pytest.mark.parametrize("frames", [300, 1000, 1001])
 def test_a_long_recording_in_blocks_is_the_same(
     engines: dict[str, Engine], monkeypatch: pytest.MonkeyPatch, frames: int
 ):
     features = mx.random.normal((1, frames, 128), key=mx.random.key(frames))
     whole = engines["v25"].model.conformer(features)
-    monkeypatch.setattr(conformer, "QUERY_BLOCK", 10)
+    monkeypatch.setattr(rel_pos_attention, "QUERY_BLOCK", 10)
     monkeypatch.setattr(conformer, "SUBSAMPLING_BLOCK", 9)
     blocks = engines["v25"].model.conformer(features)
     assert blocks.shape == whole.shape

@@ -3,6 +3,7 @@
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import mlx.core as mx
 import pytest
@@ -11,6 +12,7 @@ from mlx.utils import tree_flatten
 from lfm2audio_mlx.config import ModelConfig, parse_config
 from lfm2audio_mlx.engine import Engine
 from lfm2audio_mlx.installed import EMBEDDED
+from lfm2audio_mlx.kernels import sample_top_k
 from lfm2audio_mlx.weights import build, load
 
 PUBLISHED = {
@@ -56,7 +58,7 @@ def test_the_published_shapes_have_the_published_number_of_parameters():
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32"])
-def test_nothing_leaves_the_dtype_of_the_model(dtype: str):
+def test_nothing_leaves_the_dtype_of_the_model(dtype: str, monkeypatch: pytest.MonkeyPatch):
     """A float32 leak would double the bytes read and the kernels launched."""
     checkpoint = load(EMBEDDED, dtype)
     model, wanted = checkpoint.model, getattr(mx, dtype)
@@ -65,12 +67,14 @@ def test_nothing_leaves_the_dtype_of_the_model(dtype: str):
     hidden, state = model.lfm(mx.concatenate([heard, said], axis=1))
     hidden, state = model.lfm(model.embed_text(mx.array([[5]])), state)
     seen: list[mx.Dtype] = []
+    choose = sample_top_k._choose
 
-    def choose(logits: mx.array) -> mx.array:
+    def watched(logits: mx.array, *rest: Any) -> mx.array:
         seen.append(logits.dtype)
-        return mx.argmax(logits, axis=-1)
+        return choose(logits, *rest)
 
-    model.depthformer(hidden[:, -1], choose)
+    monkeypatch.setattr(sample_top_k, "_choose", watched)
+    model.depthformer(hidden[:, -1])
     arrays = [heard, said, hidden, model.text_logits(hidden)]
     arrays += state.arrays
     assert {array.dtype for array in arrays} | set(seen) == {wanted}

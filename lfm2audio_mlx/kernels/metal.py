@@ -1,0 +1,119 @@
+"""A Metal kernel of ours: its text in a file of its own, when it is used, how it is launched.
+
+`LFM_KERNELS=off` in the environment leaves them all out, to compare. What a kernel's text looks
+like to MLX: the file is the body of a function whose parameters are the inputs, the outputs and
+those of Metal's attributes that it names; whatever it includes by `headers` stands before that.
+"""
+
+import os
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+
+__all__ = ["FLOATS", "SIMD", "Grid", "Kernel", "Launcher", "launching", "usable"]
+
+SIMD = 32
+"""Threads of a simdgroup, on all of Apple's GPUs."""
+FLOATS = (mx.float32, mx.float16, mx.bfloat16)
+"""Types that kernels compute on; inside, all is float32."""
+
+Size = tuple[int, int, int]
+Argument = int | bool | mx.Dtype
+
+
+@dataclass(frozen=True)
+class Grid:
+    """How many threads in all, and how many together, in x, y and z."""
+
+    threads: Size
+    threadgroup: Size
+
+
+Launcher = Callable[
+    ["Kernel", Sequence[mx.array], dict[str, Argument], Grid, Sequence[mx.array]], list[mx.array]
+]
+"""What may be put in place of a launch: it gets the kernel, its inputs, the values of its template
+and the grid, and arrays of the shapes and types of the outputs."""
+
+_launcher: Launcher | None = None
+
+
+class Kernel:
+    """The kernel in `<name>.metal`. Inputs are made contiguous, which copies those that are not."""
+
+    def __init__(
+        self,
+        name: str,
+        inputs: Sequence[str],
+        outputs: Sequence[str],
+        headers: Sequence[str] = (),
+    ):
+        self.name = name
+        self._call: Any = mx.fast.metal_kernel(
+            name=f"lfm_{name}",
+            input_names=list(inputs),
+            output_names=list(outputs),
+            source=_text(name),
+            header="\n".join(_text(header) for header in headers),
+        )
+
+    def __call__(
+        self,
+        inputs: Sequence[mx.array],
+        template: dict[str, Argument],
+        grid: Grid,
+        outputs: Sequence[tuple[tuple[int, ...], mx.Dtype]],
+    ) -> list[mx.array]:
+        """Arrays of the shapes and types in `outputs`."""
+        if _launcher:
+            return _launcher(self, inputs, template, grid, outputs)
+        return self.launch(inputs, template, grid, outputs)
+
+    def launch(
+        self,
+        inputs: Sequence[mx.array],
+        template: dict[str, Argument],
+        grid: Grid,
+        outputs: Sequence[tuple[tuple[int, ...], mx.Dtype]],
+    ) -> list[mx.array]:
+        """By MLX itself."""
+        return self._call(
+            inputs=list(inputs),
+            template=list(template.items()),
+            grid=grid.threads,
+            threadgroup=grid.threadgroup,
+            output_shapes=[shape for shape, _ in outputs],
+            output_dtypes=[dtype for _, dtype in outputs],
+        )
+
+
+def usable(*arrays: mx.array) -> bool:
+    """Do kernels run here, and on these, which must be of one type?"""
+    if _launcher is None and not _on_metal():
+        return False
+    return arrays[0].dtype in FLOATS and all(a.dtype == arrays[0].dtype for a in arrays)
+
+
+def _on_metal() -> bool:
+    if os.environ.get("LFM_KERNELS", "on") == "off" or not mx.metal.is_available():
+        return False
+    return mx.default_device() == mx.Device(mx.gpu)
+
+
+@contextmanager
+def launching(launcher: Launcher) -> Generator[None]:
+    """Use kernels meanwhile whatever the device, and launch them so: for tests and counting."""
+    global _launcher
+    before, _launcher = _launcher, launcher
+    try:
+        yield
+    finally:
+        _launcher = before
+
+
+def _text(name: str) -> str:
+    return (Path(__file__).parent / f"{name}.metal").read_text("utf-8")

@@ -1,0 +1,18 @@
+// y = W norm(x). A simdgroup takes four rows of W for one x; see packed.metal.
+
+const uint lane = thread_index_in_simdgroup;
+const int batch = threadgroup_position_in_grid.y;
+const int first = 4 * (2 * threadgroup_position_in_grid.x + simdgroup_index_in_threadgroup);
+
+int rows[4];
+for (int r = 0; r < 4; r++) {
+  rows[r] = metal::min(first + r, N - 1);
+}
+float sums[4];
+Packed<T, BITS, GROUP> matrix{words, scales, biases, K};
+multiply<T, BITS, GROUP, 4, true>(sums, rows, matrix, x + batch * K, weight, eps[0], lane);
+for (int r = 0; r < 4; r++) {
+  if (int(lane) == r && first + r < N) {
+    y[size_t(batch) * N + first + r] = T(sums[r]);
+  }
+}
