@@ -25,18 +25,24 @@ from lfm_cli.launches import arrays_of, launches, weight_bytes
 
 __all__ = ["Cost", "costs"]
 
+ENCODED, PREFILLED = 4, 80
+"""Seconds of a question, and positions that it comes to with a system prompt, in whole buckets."""
+
 
 @dataclass(frozen=True)
 class Cost:
-    """Kernels that a step launches, and bytes of weights that it reads."""
+    """Kernels that a step launches on Metal, what it would launch without our own, and bytes of
+    weights that it reads."""
 
     name: str
     launches: int
+    launches_without: int
     weight_bytes: int
 
 
 def costs(engine: Engine) -> list[Cost]:
-    """Of the steps that speech is made of, each compiled as a GPU has it."""
+    """Of hearing, of taking in a prompt, and of the steps that speech is made of, each compiled as
+    a GPU has it."""
     cursor = Cursor(engine.context, pending=[TextIds((1,))])
     cursor.settle(engine.model)
     state = cursor.state
@@ -64,19 +70,41 @@ def costs(engine: Engine) -> list[Cost]:
             samples, after = engine.codec.decode(codes, begun, checked=True)
             return samples, arrays_of(after)
 
+        model = engine.model
+        features = engine.config.features
+        heard = mx.zeros(
+            (1, ENCODED * features.sample_rate // features.hop_length, features.features)
+        )
+        prompt = mx.zeros((1, PREFILLED, engine.config.lfm.hidden_size), engine.dtype)
+
+        def prefill(prompt: mx.array) -> Any:
+            hidden, after = model.lfm(prompt)
+            return hidden, after.arrays
+
         return [
-            _counted("backbone step", backbone_step, mx.array([0]), engine.model),
-            _counted("text token", text_token, mx.array([0]), engine.model),
-            _counted("depth frame", depth_frame, hidden, engine.model),
+            _counted("encode 4 s", model.embed_audio, heard, model, whole=False),
+            _counted("prefill 80 positions", prefill, prompt, model, whole=False),
+            _counted("backbone step", backbone_step, mx.array([0]), model),
+            _counted("text token", text_token, mx.array([0]), model),
+            _counted("depth frame", depth_frame, hidden, model),
             _counted("codec frame", codec_frame, codes, engine.codec),
         ]
 
 
 def _counted(
-    name: str, step: Callable[[mx.array], Any], given: mx.array, module: Lfm2Audio | Codec
+    name: str,
+    step: Callable[[mx.array], Any],
+    given: mx.array,
+    module: Lfm2Audio | Codec,
+    whole: bool = True,
 ) -> Cost:
+    """`whole`: the step is one graph that is compiled."""
     mx.eval(given)
-    compiled = mx.compile(step)
     weights = [array for _, array in cast(Any, tree_flatten(cast(Any, module).parameters()))]
     read = weight_bytes(step, weights, given)
-    return Cost(name, launches(lambda: compiled(given)).total(), read)
+
+    def count(own: bool) -> int:
+        run = mx.compile(step) if whole else step
+        return launches(lambda: run(given), own).total()
+
+    return Cost(name, count(own=True), count(own=False), read)

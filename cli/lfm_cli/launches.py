@@ -12,14 +12,18 @@ kernel of its own. What a GPU copies to make something contiguous is not in a gr
 from __future__ import annotations
 
 import io
+import math
 import re
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import is_dataclass
+from itertools import accumulate
 from typing import Any, cast
 
 import mlx.core as mx
+
+from lfm2audio_mlx.kernels.metal import launching
 
 __all__ = ["arrays_of", "launches", "weight_bytes"]
 
@@ -32,13 +36,14 @@ LOOKUPS = {"Gather", "GatherAxis"}
 """Operations that read some rows of a table, not all of it."""
 
 
-def launches(step: Callable[[], Any]) -> Counter[str]:
-    """How often each kind of kernel is launched for the arrays that `step` returns.
+def launches(step: Callable[[], Any], own: bool = False) -> Counter[str]:
+    """How often each kind of kernel is launched for the arrays that `step` returns, with our own
+    or without.
 
     What it takes from outside must have been evaluated, or it counts too; it must not evaluate
     anything itself.
     """
-    with _one_kernel_each():
+    with _one_kernel_each(), launching(_own_kernel) if own else nullcontext():
         graph = io.StringIO()
         mx.export_to_dot(graph, *arrays_of(step()))  # pyright: ignore[reportArgumentType]
     text = graph.getvalue()
@@ -87,6 +92,24 @@ def arrays_of(tree: Any) -> list[mx.array]:
     if not isinstance(tree, list | tuple):
         return []
     return [array for part in cast(list[Any], tree) for array in arrays_of(part)]
+
+
+def _own_kernel(
+    _kernel: Any,
+    inputs: Sequence[mx.array],
+    _template: Any,
+    _grid: Any,
+    outputs: Sequence[tuple[tuple[int, ...], mx.Dtype]],
+) -> list[mx.array]:
+    """A single operation of all inputs, whose result all outputs are views of."""
+    first = cast(mx.array, mx.depends(inputs[0], list(inputs[1:]))).reshape(-1)[:1]
+    sizes = [math.prod(shape) * dtype.size for shape, dtype in outputs]
+    made = mx.cummax(mx.broadcast_to(first.view(mx.uint8)[:1], (sum(sizes),)))
+    ends = list(accumulate(sizes))
+    return [
+        made[end - size : end].view(dtype).reshape(shape)
+        for (shape, dtype), size, end in zip(outputs, sizes, ends, strict=True)
+    ]
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 // Weights of 2, 4, 6 or 8 bits, as mx.quantize packs them: a row is a string of bits, least
 // significant first, in words of 32; each group of a row has a scale and a bias.
 
-constant constexpr const int RUN = 16;  // weights that a lane reads at once: BITS / 2 words
+constexpr constant int RUN = 16;  // weights that a lane reads at once: BITS / 2 words
 
 // Where weight i of a run begins in its word.
 inline constexpr int shift_of(int bits, int i) {

@@ -1,16 +1,26 @@
-"""Linear layers with what stands before and after them: norm, SwiGLU, residual.
+"""Linear layers with what stands before and after them: norm, activation, residual.
 
 For a few positions and packed weights each is one Metal kernel instead of two or three; the norm
 costs no pass of its own, since its rate is a factor of the products. For many positions MLX's
-matrix kernels are faster, and every other backend has only those: the `_ops` twins.
+matrix kernels are faster; there what follows the product, bias included, is fused by
+`mx.compile`. Without kernels all is written out in MLX's own operations.
 """
+
+from functools import partial
 
 import mlx.core as mx
 import mlx.nn as nn
 
 from lfm2audio_mlx.kernels.metal import SIMD, Grid, Kernel, usable
 
-__all__ = ["norm_project", "norm_swiglu", "packed", "project_add", "template_of"]
+__all__ = [
+    "norm_project",
+    "norm_swiglu",
+    "packed",
+    "project_add",
+    "project_silu",
+    "template_of",
+]
 
 MOST_POSITIONS = 4
 """Of a batch, that go through a kernel: each reads the weights again, as in MLX's own kernel for
@@ -22,6 +32,26 @@ _PACKED = ("words", "scales", "biases")
 _norm_project = Kernel("norm_project", ("x", "weight", *_PACKED, "eps"), ("y",), ("packed",))
 _norm_swiglu = Kernel("norm_swiglu", ("x", "weight", *_PACKED, "eps"), ("y",), ("packed",))
 _project_add = Kernel("project_add", ("x", "residual", *_PACKED), ("y",), ("packed",))
+
+
+@partial(mx.compile, shapeless=True)
+def _swiglu(gate: mx.array, up: mx.array) -> mx.array:
+    return gate * mx.sigmoid(gate) * up
+
+
+@partial(mx.compile, shapeless=True)
+def _silu(y: mx.array, bias: mx.array) -> mx.array:
+    return (y + bias) * mx.sigmoid(y + bias)
+
+
+@partial(mx.compile, shapeless=True)
+def _add(residual: mx.array, y: mx.array, share: float) -> mx.array:
+    return residual + share * y
+
+
+@partial(mx.compile, shapeless=True)
+def _add_biased(residual: mx.array, y: mx.array, share: float, bias: mx.array) -> mx.array:
+    return residual + share * (y + bias)
 
 
 def norm_project(norm: nn.RMSNorm, layer: nn.Module, x: mx.array) -> mx.array:
@@ -38,17 +68,29 @@ def norm_swiglu(norm: nn.RMSNorm, layer: nn.Module, x: mx.array) -> mx.array:
     (Shazeer 2020, https://arxiv.org/abs/2002.05202)."""
     if not _fits(layer, x):
         gate, up = mx.split(_product(layer, norm(x)), 2, axis=-1)
-        return nn.silu(gate) * up
+        return _swiglu(gate, up) if usable(x) else nn.silu(gate) * up
     rows = layer.scales.shape[0] // 2
     inputs = (x, norm.weight, *_weights(layer), mx.array([norm.eps]))
     return _run(_norm_swiglu, layer, x, inputs, rows)
 
 
-def project_add(layer: nn.Module, x: mx.array, residual: mx.array) -> mx.array:
-    """residual + W x: x [..., K], residual [..., N] -> [..., N]."""
-    if not _fits(layer, x):
-        return residual + _product(layer, x)
-    return _run(_project_add, layer, x, (x, residual, *_weights(layer)), layer.scales.shape[0])
+def project_add(layer: nn.Module, x: mx.array, residual: mx.array, share: float = 1.0) -> mx.array:
+    """residual + share (W x + bias): x [..., K], residual [..., N] -> [..., N]."""
+    if share == 1.0 and _fits(layer, x):
+        return _run(_project_add, layer, x, (x, residual, *_weights(layer)), layer.scales.shape[0])
+    if not usable(x):
+        y = _product(layer, x)
+        return residual + (y if share == 1.0 else share * y)
+    y, bias = _without_bias(layer, x)
+    return _add(residual, y, share) if bias is None else _add_biased(residual, y, share, bias)
+
+
+def project_silu(layer: nn.Module, x: mx.array) -> mx.array:
+    """silu(W x + bias): x [..., K] -> [..., N]."""
+    if not usable(x):
+        return nn.silu(layer(x))
+    y, bias = _without_bias(layer, x)
+    return nn.silu(y) if bias is None else _silu(y, bias)
 
 
 def packed(layer: nn.Module) -> bool:
@@ -75,6 +117,22 @@ def _fits(layer: nn.Module, x: mx.array) -> bool:
 
 def _product(layer: nn.Module, x: mx.array) -> mx.array:
     return layer.as_linear(x) if hasattr(layer, "as_linear") else layer(x)
+
+
+def _without_bias(layer: nn.Module, x: mx.array) -> tuple[mx.array, mx.array | None]:
+    """A product, and the bias that is still to be added; MLX adds it to packed ones by a kernel of
+    its own, to others in the product."""
+    if not isinstance(layer, nn.QuantizedLinear) or "bias" not in layer:
+        return layer(x), None
+    y = mx.quantized_matmul(
+        x,
+        *_weights(layer),
+        transpose=True,
+        group_size=layer.group_size,
+        bits=layer.bits,
+        mode=layer.mode,
+    )
+    return y, layer.bias
 
 
 def _weights(layer: nn.Module) -> tuple[mx.array, mx.array, mx.array]:

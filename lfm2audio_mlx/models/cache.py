@@ -36,8 +36,10 @@ class KVCache(NamedTuple):
         missing = length - self.capacity
         if missing <= 0:
             return self
-        B, H, _, D = self.keys.shape
+        B, H, before, D = self.keys.shape
         room = mx.zeros((B, H, -(-missing // GROWTH) * GROWTH, D), self.keys.dtype)
+        if not before:
+            return KVCache(room, mx.zeros_like(room))
         return KVCache(*(mx.concatenate([old, room], axis=2) for old in self))
 
     @staticmethod

@@ -13,6 +13,7 @@ import mlx.nn as nn
 
 from lfm2audio_mlx.config import ConformerConfig
 from lfm2audio_mlx.kernels.glu_conv import glu_conv
+from lfm2audio_mlx.kernels.projections import project_add, project_silu
 from lfm2audio_mlx.kernels.rel_pos_attention import rel_pos_attention
 from lfm2audio_mlx.models.layers import DepthwiseConv, join
 
@@ -95,23 +96,31 @@ class RelativeAttention(nn.Module):
         self.pos_bias_v = mx.zeros((heads, dim // heads))
 
     def join(self) -> None:
-        """Make one layer of the three that read the same input."""
+        """Make one layer of the three that read the same input, without biases: that of queries
+        goes into the ones that they get anyway, that of values through the sum, whose weights add
+        up to one, into the output's, and that of keys adds the same to all scores of a query."""
         join(self, "linear_qkv", ("linear_q", "linear_k", "linear_v"))
+        if "linear_qkv" in self and "bias" in self["linear_qkv"]:
+            queries, _, values = mx.split(self["linear_qkv"].pop("bias"), 3)
+            self.pos_bias_u = self.pos_bias_u + queries.reshape(self.heads, -1)
+            self.pos_bias_v = self.pos_bias_v + queries.reshape(self.heads, -1)
+            self.linear_out.bias = self.linear_out(values)
 
-    def __call__(self, x: mx.array, positions: mx.array) -> mx.array:
-        """x [B, T, D], positions [2T - 1, D] -> [B, T, D]."""
+    def __call__(self, x: mx.array, norm: nn.LayerNorm, positions: mx.array) -> mx.array:
+        """x [B, T, D], positions [2T - 1, D] -> [B, T, D], added to x."""
         B, T, D = x.shape
+        h = norm(x)
         if "linear_qkv" in self:
-            qkv = self["linear_qkv"](x)
+            qkv = self["linear_qkv"](h)
         else:
-            qkv = mx.concatenate([self.linear_q(x), self.linear_k(x), self.linear_v(x)], axis=-1)
+            qkv = mx.concatenate([self.linear_q(h), self.linear_k(h), self.linear_v(h)], axis=-1)
         y = rel_pos_attention(
             qkv.reshape(B, T, 3, self.heads, -1),
             self.linear_pos(positions).reshape(2 * T - 1, self.heads, -1),
             self.pos_bias_u,
             self.pos_bias_v,
         )
-        return self.linear_out(y.reshape(B, T, D))
+        return project_add(self.linear_out, y.reshape(B, T, D), x)
 
 
 class ConvolutionModule(nn.Module):
@@ -141,11 +150,13 @@ class ConvolutionModule(nn.Module):
         rate = gain * mx.rsqrt(variance + norm.eps)
         return (conv.weight * rate).astype(dtype), ((conv.bias - mean) * rate + shift).astype(dtype)
 
-    def __call__(self, x: mx.array) -> mx.array:
+    def __call__(self, x: mx.array, norm: nn.LayerNorm) -> mx.array:
+        """[B, T, D] -> [B, T, D], added to x."""
         folded = "batch_norm" not in self
         conv = self.depthwise_conv
         weight, bias = (conv.weight, conv.bias) if folded else self._folded()
-        return self.pointwise_conv2(glu_conv(self.pointwise_conv1(x), weight, bias))
+        h = glu_conv(self.pointwise_conv1(norm(x)), weight, bias)
+        return project_add(self.pointwise_conv2, h, x)
 
 
 class FeedForward(nn.Module):
@@ -154,8 +165,9 @@ class FeedForward(nn.Module):
         self.linear1 = nn.Linear(dim, ff_dim)
         self.linear2 = nn.Linear(ff_dim, dim)
 
-    def __call__(self, x: mx.array) -> mx.array:
-        return self.linear2(nn.silu(self.linear1(x)))
+    def __call__(self, x: mx.array, norm: nn.LayerNorm) -> mx.array:
+        """[B, T, D] -> [B, T, D], half of it added to x."""
+        return project_add(self.linear2, project_silu(self.linear1, norm(x)), x, share=0.5)
 
 
 class ConformerLayer(nn.Module):
@@ -175,10 +187,10 @@ class ConformerLayer(nn.Module):
         self.norm_out = nn.LayerNorm(dim)
 
     def __call__(self, x: mx.array, positions: mx.array) -> mx.array:
-        x = x + 0.5 * self.feed_forward1(self.norm_feed_forward1(x))
-        x = x + self.self_attn(self.norm_self_att(x), positions)
-        x = x + self.conv(self.norm_conv(x))
-        x = x + 0.5 * self.feed_forward2(self.norm_feed_forward2(x))
+        x = self.feed_forward1(x, self.norm_feed_forward1)
+        x = self.self_attn(x, self.norm_self_att, positions)
+        x = self.conv(x, self.norm_conv)
+        x = self.feed_forward2(x, self.norm_feed_forward2)
         return self.norm_out(x)
 
 

@@ -22,6 +22,7 @@ from lfm2audio_mlx import layout
 from lfm2audio_mlx.errors import CheckpointError, ConfigError
 from lfm2audio_mlx.installed import EMBEDDED
 from lfm2audio_mlx.manifest import MANIFEST
+from lfm2audio_mlx.models.conformer import relative_positions
 from lfm2audio_mlx.models.detokenizer import Detokenizer
 from lfm2audio_mlx.models.lfm2_audio import Lfm2Audio
 from lfm2audio_mlx.models.mimi import Mimi
@@ -114,6 +115,10 @@ PARTS = {
 }
 """Layers that are one in memory, for those that read the same input."""
 JOINED = {part: whole for whole, parts in PARTS.items() for part in parts}
+FOLDED = (
+    r"conformer\..*(batch_norm|depthwise_conv|linear_[qkv]\.bias|linear_out\.bias|pos_bias_[uv])"
+)
+"""Weights that go into others; `test_what_is_folded_into_other_weights_is_the_same` has them."""
 
 
 def test_every_weight_is_the_files(converted: dict[str, Path]):
@@ -121,8 +126,8 @@ def test_every_weight_is_the_files(converted: dict[str, Path]):
     loaded = dict(tree_flatten(load(converted["v1"]).model.parameters()))
     stored = load_file(converted["v1"] / MODEL)
     for name, array in stored.items():
-        if re.search(r"\.conv\.(batch_norm|depthwise_conv)\.", name) and "conformer" in name:
-            loaded.pop(name, None)  # folded into each other; see below
+        if re.search(FOLDED, name):
+            loaded.pop(name, None)
             continue
         layer = re.sub(r"\b([qkv]_proj|w1|w3|linear_[qkv])\b", lambda part: JOINED[part[0]], name)
         if layer == name:
@@ -138,23 +143,20 @@ def test_every_weight_is_the_files(converted: dict[str, Path]):
     assert loaded.keys() - read == {n for n in loaded if n.endswith("head_weights")}
 
 
-def test_a_folded_batch_norm_is_the_same(converted: dict[str, Path]):
+@pytest.mark.parametrize("part", ["conv", "self_attn"])
+def test_what_is_folded_into_other_weights_is_the_same(converted: dict[str, Path], part: str):
     checkpoint = load(converted["v1"])
-    plain = build(checkpoint.config, "model")
+    plain = cast(Lfm2Audio, build(checkpoint.config, "model"))
     fill(plain, open_tensors(converted["v1"] / MODEL), "model")
     plain.eval()
-    folded = checkpoint.model.conformer.layers[0].conv
-    before = cast(Lfm2Audio, plain).conformer.layers[0].conv
-    assert "batch_norm" in before and "batch_norm" not in folded
+    before, folded = (m.conformer.layers[0] for m in (plain, checkpoint.model))
+    assert set(folded[part].parameters()) < set(before[part].parameters()) | {"linear_qkv"}
     x = mx.random.normal((1, 20, checkpoint.config.conformer.d_model), key=mx.random.key(0))
-    T, K = x.shape[1], before.depthwise_conv.weight.shape[0]
-    padded = mx.pad(nn.glu(before.pointwise_conv1(x)), [(0, 0), (K // 2, K // 2), (0, 0)])
-    assert before.depthwise_conv(padded).shape[1] == T
-    wanted = nn.silu(before.batch_norm(before.depthwise_conv(padded)))
-    wanted = before.pointwise_conv2(wanted)
+    rest = (relative_positions(20, x.shape[-1]),) if part == "self_attn" else ()
+    wanted = before[part](x, before.norm_conv, *rest) - x
+    got = folded[part](x, before.norm_conv, *rest) - x
     # The same sums in another order, in float32.
-    assert np.abs(folded(x) - wanted).max() < 1e-5 * np.abs(wanted).max()
-    assert np.array_equal(before(x), folded(x))
+    assert np.abs(got - wanted).max() < 2e-5 * np.abs(wanted).max()
 
 
 def test_batch_norm_does_not_learn(converted: dict[str, Path]):
