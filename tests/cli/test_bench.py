@@ -37,8 +37,10 @@ def test_all_stages_of_the_embedded_model(document: Callable[[str], dict[str, An
         if name != "first audio":  # that is for the model to decide
             assert figure["median"] == figure["best"] > 0
     steps = {step["name"]: step for step in found["steps"]}
-    assert list(steps) == ["backbone step", "text token", "depth frame", "codec frame"]
+    hearing, speaking = ["encode 4 s", "prefill 80 positions"], ["depth frame", "codec frame"]
+    assert list(steps) == [*hearing, "backbone step", "text token", *speaking]
     assert all(step["launches"] > 0 and step["weight_bytes"] > 0 for step in steps.values())
+    assert all(step["launches"] <= step["launches_without"] for step in steps.values())
     assert steps["text token"]["launches"] > steps["backbone step"]["launches"]
     if found["machine"]["device"] == "cpu":
         # What is only planned and not computed takes as long for either. A GPU does so small a

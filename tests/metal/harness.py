@@ -1,29 +1,35 @@
 """Cases on the machine that runs Metal kernels on a CPU, or on Metal itself, beside their twins."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-import machine
 import mlx.core as mx
 import numpy as np
-from cases import Case, Maker
 
+import machine
+from cases import Case, Maker
 from lfm2audio_mlx.kernels.metal import Grid, Kernel, launching
 
-__all__ = ["TOLERANCE", "Machine", "compare", "error", "expected", "on_machine"]
+__all__ = ["Machine", "compare", "error", "expected", "on_machine", "tolerance"]
 
-TOLERANCE = {mx.float32: 1e-5, mx.float16: 2**-11, mx.bfloat16: 2**-8}
-"""Largest difference from the twin in float32, over its largest value. In 16 bits: a result
-rounded to its nearest (half a unit in the last place of the largest value), once. In float32: sums
-of up to 8,192 products in another order."""
+ROUNDING = {mx.float32: 1e-5, mx.float16: 2**-11, mx.bfloat16: 2**-8}
+"""Largest difference from the twin in float32, over its largest value. In 16 bits: rounding to the
+nearest, once. In float32: sums of up to 8,192 products in another order."""
+
+
+def tolerance(case: Case, dtype: mx.Dtype) -> float:
+    """What a case may differ from its twin by, over the largest value."""
+    return ROUNDING[dtype] * case.roundings + case.position * 2**-23
 
 
 @dataclass
 class Machine:
-    """Launches kernels on `machine`, and keeps account of them."""
+    """Launches kernels on `machine`, and keeps account of them. With a `change` of their text,
+    before and after, to plant a fault."""
 
     seed: int
+    change: tuple[str, str] | None = None
     launches: list[str] = field(default_factory=list)
     copies: int = 0
 
@@ -39,6 +45,9 @@ class Machine:
         (launch,) = machine.record(
             lambda *given: kernel.launch(given, template, grid, outputs), *inputs
         )
+        if self.change:
+            assert self.change[0] in launch.source
+            launch = replace(launch, source=launch.source.replace(*self.change))
         self.copies += machine.hidden_copies(inputs)
         self.launches.append(kernel.name)
         return machine.execute(launch, inputs, self.seed + len(self.launches))
