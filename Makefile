@@ -36,6 +36,10 @@ parity: $(VENV)/test ## compare every stage with the reference's goldens
 	$(BLAS_NOTE)
 	@$(RUN)python tests/reference/parity.py
 
+metal-check: $(VENV)/test ## every Metal kernel, run thread for thread without Metal
+	$(BLAS_NOTE)
+	@$(RUN)python tests/metal/check.py
+
 cli-check: $(VENV)/test ## the command's contract, and how fast it starts
 	$(BLAS_NOTE)
 	$(RUN)pytest tests/cli
@@ -101,4 +105,4 @@ install = @if command -v uv >/dev/null; then \
 	uv pip install --quiet --python $(BIN)/python $(1); else \
 	$(BIN)/python -m pip install --quiet $(1); fi
 
-.PHONY: help demo test parity cli-check daemon-check long-recording commands full-size compare turns lint format clean
+.PHONY: help demo test parity metal-check cli-check daemon-check long-recording commands full-size compare turns lint format clean

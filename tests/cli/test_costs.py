@@ -11,11 +11,11 @@ import pytest
 from mlx.utils import tree_flatten
 
 from lfm2audio_mlx.engine import Engine
-from lfm2audio_mlx.layout import join_layers
 from lfm2audio_mlx.models.mimi import Mimi
 from lfm2audio_mlx.weights import Checkpoint, build
 from lfm_cli.costs import costs
 from lfm_cli.launches import launches, weight_bytes
+from small import deep_config, packed_model
 
 x = mx.random.normal((1, 1, 8, 64), key=mx.random.key(0))
 w = mx.random.normal((64, 64), key=mx.random.key(1))
@@ -67,27 +67,20 @@ def test_bytes_are_of_weights_and_of_all_that_are_read():
 
 @pytest.fixture(scope="module")
 def deep(engines: dict[str, Engine]) -> Engine:
-    """As many layers as LFM2-Audio-1.5B has, in small: these, not their widths, are launched."""
+    """As many layers as LFM2-Audio-1.5B has, in small."""
     config = engines["v1"].config
     assert config.mimi
-    kinds = ["full_attention" if n in (2, 5, 8, 10, 12, 14) else "conv" for n in range(16)]
     transformer = replace(
         config.mimi.transformer, num_layers=8, d_model=64, num_heads=2, ff_dim=128
     )
-    seanet = replace(config.mimi.seanet, dimension=64)
-    config = replace(
-        config,
-        lfm=replace(config.lfm, layer_types=tuple(kinds)),
-        depthformer=replace(config.depthformer, layers=6),
-        mimi=replace(config.mimi, transformer=transformer, seanet=seanet),
+    mimi = replace(
+        config.mimi, transformer=transformer, seanet=replace(config.mimi.seanet, dimension=64)
     )
-    model, codec = build(config, "model"), cast(Mimi, build(config, "mimi"))
-    for module in (model, codec.decoder_transformer):
-        nn.quantize(module, group_size=32, bits=4)
+    config = replace(deep_config(config), mimi=mimi)
+    model, codec = packed_model(config, mx.bfloat16), cast(Mimi, build(config, "mimi"))
+    nn.quantize(codec.decoder_transformer, group_size=32, bits=4)
     codec.prepare()
-    join_layers(model)
-    model.set_dtype(mx.bfloat16)
-    mx.eval(model.parameters(), codec.parameters())
+    mx.eval(codec.parameters())
     return Engine(Checkpoint(config, model, codec), engines["v1"].tokenizer)  # pyright: ignore[reportArgumentType]
 
 

@@ -6,7 +6,7 @@ computes in float32 inside, should give but for the rounding of its result.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import mlx.core as mx
 import mlx.nn as nn
@@ -33,16 +33,22 @@ class Maker:
     dtype: mx.Dtype
     seed: int
     wide: bool = False
-    _count: int = 0
+    _made: list[list[mx.array]] = field(default_factory=list)
+    _used: int = 0
 
-    def held(self, array: mx.array) -> mx.array:
-        rounded = array.astype(self.dtype)
-        return rounded.astype(mx.float32) if self.wide else rounded
+    @property
+    def arrays(self) -> list[mx.array]:
+        """All that were made."""
+        return [array for made in self._made for array in made]
+
+    def of(self, arrays: Sequence[mx.array]) -> "Maker":
+        """One that hands out these in place of its own."""
+        rest = iter(arrays)
+        made = [[next(rest) for _ in made] for made in self._made]
+        return Maker(self.dtype, self.seed, self.wide, made)
 
     def array(self, *shape: int, scale: float = 1.0, around: float = 0.0) -> mx.array:
-        self._count += 1
-        key = mx.random.key(1000 * self.seed + self._count)
-        return self.held(mx.random.normal(shape, key=key) * scale + around)
+        return self._held(lambda key: (mx.random.normal(shape, key=key) * scale + around,))[0]
 
     def norm(self, size: int) -> nn.RMSNorm:
         norm = nn.RMSNorm(size, EPS)
@@ -51,18 +57,35 @@ class Maker:
 
     def packed(self, rows: int, columns: int, bits: int, group: int = 64) -> nn.QuantizedEmbedding:
         """Weights as a table, which can be a head too."""
-        self._count += 1
-        weight = mx.random.normal((rows, columns), key=mx.random.key(self._count)) * columns**-0.5
-        layer = nn.QuantizedEmbedding(rows, columns, group, bits)
-        layer.weight, scales, biases = mx.quantize(weight, group, bits)
-        layer.scales, layer.biases = self.held(scales), self.held(biases)
-        return layer
+        table = nn.QuantizedEmbedding(1, group, group, bits)
+        table.weight, table.scales, table.biases = self._weights(rows, columns, bits, group)
+        return table
 
     def linear(self, rows: int, columns: int, bits: int, group: int = 64) -> nn.QuantizedLinear:
-        table = self.packed(rows, columns, bits, group)
-        layer = nn.QuantizedLinear(columns, rows, bias=False, group_size=group, bits=bits)
-        layer.weight, layer.scales, layer.biases = table.weight, table.scales, table.biases
+        layer = nn.QuantizedLinear(group, 1, bias=False, group_size=group, bits=bits)
+        layer.weight, layer.scales, layer.biases = self._weights(rows, columns, bits, group)
         return layer
+
+    def _weights(self, rows: int, columns: int, bits: int, group: int) -> Sequence[mx.array]:
+        def pack(key: mx.array) -> Sequence[mx.array]:
+            return mx.quantize(mx.random.normal((rows, columns), key=key) / 32, group, bits)
+
+        return self._held(pack)
+
+    def _held(self, build: Callable[[mx.array], Sequence[mx.array]]) -> Sequence[mx.array]:
+        """What is built from the next key, floats rounded."""
+        if self._used == len(self._made):
+            key = mx.random.key(1000 * self.seed + self._used)
+            self._made.append([self._rounded(array) for array in build(key)])
+            mx.eval(self._made[-1])
+        self._used += 1
+        return self._made[self._used - 1]
+
+    def _rounded(self, array: mx.array) -> mx.array:
+        if not mx.issubdtype(array.dtype, mx.floating):
+            return array
+        rounded = array.astype(self.dtype)
+        return rounded.astype(mx.float32) if self.wide else rounded
 
 
 Call = Callable[[Maker], Sequence[mx.array]]

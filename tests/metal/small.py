@@ -1,5 +1,5 @@
-"""Small networks with the head sizes of LFM2-Audio-1.5B and packed weights, so that all kernels
-take part in them."""
+"""Networks with packed random weights in which all kernels take part: small, as deep as
+LFM2-Audio-1.5B, or of its very shapes."""
 
 from dataclasses import replace
 from typing import Any, cast
@@ -12,24 +12,48 @@ from lfm2audio_mlx.layout import join_layers
 from lfm2audio_mlx.models.lfm2_audio import Lfm2Audio
 from lfm2audio_mlx.weights import build
 
-__all__ = ["packed_model", "small_config"]
+__all__ = ["PUBLISHED_LAYERS", "deep_config", "packed_model", "published_config", "small_config"]
+
+PUBLISHED_LAYERS = tuple(
+    "full_attention" if n in (2, 5, 8, 10, 12, 14) else "conv" for n in range(16)
+)
 
 
 def small_config(config: ModelConfig) -> ModelConfig:
-    """A configuration with other sizes: 3 layers of each kind, heads of 64 and of 32."""
+    """Two or four layers of each part, heads of 64 and of 32."""
+    layers = ("conv", "full_attention", "conv", "full_attention")
+    backbone = {"hidden_size": 256, "num_attention_heads": 4, "num_key_value_heads": 2}
+    depth = {"layers": 2, "dim": 256, "heads": 8, "kv_heads": 2, "ff_dim": 320}
     return replace(
         config,
         codebook_size=2048,
-        lfm=replace(
-            config.lfm,
-            hidden_size=256,
-            num_attention_heads=4,
-            num_key_value_heads=2,
-            layer_types=("conv", "full_attention", "conv", "full_attention"),
-            ff_dim=320,
-        ),
-        depthformer=replace(config.depthformer, layers=2, dim=256, heads=8, kv_heads=2, ff_dim=320),
+        lfm=replace(config.lfm, **backbone, ff_dim=320, layer_types=layers),
+        depthformer=replace(config.depthformer, **depth),
         conformer=replace(config.conformer, n_layers=2),
+    )
+
+
+def deep_config(config: ModelConfig) -> ModelConfig:
+    """As small, with all layers of LFM2-Audio-1.5B: these, not their widths, are launched."""
+    small = small_config(config)
+    return replace(
+        small,
+        lfm=replace(small.lfm, layer_types=PUBLISHED_LAYERS),
+        depthformer=replace(small.depthformer, layers=6),
+        conformer=replace(small.conformer, n_layers=17),
+    )
+
+
+def published_config(config: ModelConfig) -> ModelConfig:
+    """Backbone and depthformer of LFM2-Audio-1.5B (model card); the encoder stays small."""
+    deep = deep_config(config)
+    backbone = {"hidden_size": 2048, "num_attention_heads": 32, "num_key_value_heads": 8}
+    depth = {"dim": 1024, "heads": 32, "kv_heads": 8, "ff_dim": 2816}
+    return replace(
+        deep,
+        lfm=replace(deep.lfm, **backbone, ff_dim=8192),
+        depthformer=replace(deep.depthformer, **depth),
+        conformer=replace(deep.conformer, n_layers=1),
     )
 
 

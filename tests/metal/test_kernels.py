@@ -129,12 +129,12 @@ def test_an_environment_variable_leaves_them_out(setting: str, used: bool):
 BARRIER = "threadgroup_barrier(mem_flags::mem_threadgroup);"
 PLANTED = [
     # A kernel, what is changed in its text, the fault.
-    ("sample_top_k", BARRIER + "\n    const", "const", "uninitialised"),
+    ("sample_top_k", BARRIER + "\n    const", "const", "race"),
     ("sample_top_k", "32 * turn", "0 * turn", "race"),
     ("sample_top_k", "threadgroup uint counts[64]", "threadgroup uint counts[33]", "bounds"),
-    ("rel_pos_attention", BARRIER + "\n\n", "\n", "uninitialised"),
+    ("rel_pos_attention", BARRIER + "\n\n", "\n", "race"),
     ("rel_pos_attention", "start += 32) {\n  " + BARRIER, "start += 32) {", "race"),
-    ("rel_pos_attention", BARRIER, "if (own) " + BARRIER, "barrier"),
+    ("rel_pos_attention", "start < length;", "start < length - own;", "barrier"),
     ("rel_pos_attention", "start + row < length", "start + row <= length", "bounds"),
     ("rel_pos_attention", "if (i < length)", "if (i <= length)", "bounds"),
     ("norm_project", "first + r < N", "first + r < N + 1", "bounds"),
