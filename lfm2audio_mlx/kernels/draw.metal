@@ -101,7 +101,7 @@ inline void best_of_simdgroup(thread float& value, thread int& place) {
 }
 
 // The code that is chosen, for all threads. Offered are those below LIMIT, and ALSO unless it is
-// negative; noise is number `row` of rows of LIMIT (+ 1) + `rest` numbers each, from `key`.
+// negative; their noise are numbers `noise_from` and on of the `noise_count` drawn from `key`.
 template <typename T, int LIMIT, int ALSO, int TOP_K, bool GREEDY>
 inline int draw(
     const device T* logits,
@@ -142,5 +142,6 @@ inline int draw(
   best = me.lane < me.simdgroups ? notes.values[me.lane] : -INFINITY;
   place = me.lane < me.simdgroups ? notes.places[me.lane] : count;
   best_of_simdgroup(best, place);
-  return place < LIMIT ? place : ALSO;
+  // Of logits that are no numbers none may be the best: never a place outside.
+  return place < LIMIT ? place : place < count ? ALSO : 0;
 }

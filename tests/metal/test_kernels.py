@@ -97,8 +97,9 @@ def test_ties_and_signs_of_zero(dtype: mx.Dtype):
     assert greedy.tolist() == [0]
 
 
-def test_logits_that_are_no_numbers_choose_nothing_outside():
-    logits = mx.full((2, 40), math.nan)
+@pytest.mark.parametrize("rest", [math.nan, -math.inf, 0.0])
+def test_logits_that_are_no_numbers_choose_nothing_outside(rest: float):
+    logits = mx.where(mx.arange(40) > 33, math.nan, mx.full((2, 40), rest))
     for sampling in (GREEDY, Sampling(1.0, 4)):
         draws = Draws(sampling, mx.random.key(0), (1, 2, 40))
         with launching(Machine(0)):
