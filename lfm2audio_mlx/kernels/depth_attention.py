@@ -46,11 +46,8 @@ def depth_attention(
         return _ops(qkv, weights, past, position, settings)
     scale = [settings.eps, math.log2(settings.theta), D**-0.5]
     y, kept = _kernel(
-        (qkv, past[0] if past else qkv, weights, mx.array([position]), mx.array(scale)),
-        {
-            **{"T": qkv.dtype, "D": D, "HEADS": heads, "KV": kv_heads, "ROOM": room},
-            "FIRST": past is None,
-        },
+        (qkv, past[0] if past else qkv, weights, mx.array([position, room]), mx.array(scale)),
+        {"T": qkv.dtype, "D": D, "FIRST": past is None},
         Grid((SIMD * heads, B, 1), (SIMD * share, 1, 1)),
         [((B, heads, D), qkv.dtype), ((B, 2, kv_heads, room, D), qkv.dtype)],
     )

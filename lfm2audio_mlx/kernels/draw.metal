@@ -59,23 +59,32 @@ struct Worker {
   uint thread_, threads, lane, simdgroup_, simdgroups;
 };
 
-template <typename T, int LIMIT, int ALSO>
-inline T offered(const device T* logits, int m) {
-  return logits[m < LIMIT ? m : ALSO];
-}
+// What may be chosen: the logits below `limit`, and `also` unless it is negative.
+template <typename T>
+struct Offer {
+  const device T* logits;
+  int limit, also;
+
+  int count() const {
+    return limit + (also >= 0);
+  }
+
+  int place(int m) const {
+    return m < limit ? m : also;
+  }
+};
 
 // The k-th largest of all that is offered, as `ordered` has it: from the first bit to the last, is
 // it set in at least k of them?
-template <typename T, int LIMIT, int ALSO>
-inline uint kth_largest(const device T* logits, int k, Notes notes, Worker me) {
-  const int count = LIMIT + (ALSO >= 0);
+template <typename T>
+inline uint kth_largest(Offer<T> offer, int k, Notes notes, Worker me) {
   uint found = 0;
   int turn = 0;
   for (int bit = 8 * int(sizeof(T)) - 1; bit >= 0; bit--, turn ^= 1) {
     const uint tried = found | (1u << bit);
     uint seen = 0;
-    for (int m = me.thread_; m < count; m += me.threads) {
-      seen += ordered(offered<T, LIMIT, ALSO>(logits, m)) >= tried;
+    for (int m = me.thread_; m < offer.count(); m += me.threads) {
+      seen += ordered(offer.logits[offer.place(m)]) >= tried;
     }
     seen = simd_sum(seen);
     if (me.lane == 0) {
@@ -100,27 +109,28 @@ inline void best_of_simdgroup(thread float& value, thread int& place) {
   }
 }
 
-// The code that is chosen, for all threads. Offered are those below LIMIT, and ALSO unless it is
-// negative; their noise are numbers `noise_from` and on of the `noise_count` drawn from `key`.
-template <typename T, int LIMIT, int ALSO, int TOP_K, bool GREEDY>
+// The code that is chosen, for all threads. The noise of what is offered are numbers `noise_from`
+// and on of the `noise_count` drawn from `key`.
+template <typename T, bool GREEDY>
 inline int draw(
-    const device T* logits,
+    Offer<T> offer,
+    int top_k,
     float temperature,
     uint2 key,
     uint noise_from,
     uint noise_count,
     Notes notes,
     Worker me) {
-  const int count = LIMIT + (ALSO >= 0);
-  const bool all = GREEDY || TOP_K <= 0 || TOP_K >= count;
+  const int count = offer.count();
+  const bool all = GREEDY || top_k <= 0 || top_k >= count;
   uint least = 0;
   if (!all) {
-    least = kth_largest<T, LIMIT, ALSO>(logits, TOP_K, notes, me);
+    least = kth_largest(offer, top_k, notes, me);
   }
   float best = -INFINITY;
   int place = count;
   for (int m = me.thread_; m < count; m += me.threads) {
-    const T logit = offered<T, LIMIT, ALSO>(logits, m);
+    const T logit = offer.logits[offer.place(m)];
     if (!all && ordered(logit) < least) {
       continue;
     }
@@ -143,5 +153,24 @@ inline int draw(
   place = me.lane < me.simdgroups ? notes.places[me.lane] : count;
   best_of_simdgroup(best, place);
   // Of logits that are no numbers none may be the best: never a place outside.
-  return place < LIMIT ? place : place < count ? ALSO : 0;
+  return place < count ? offer.place(place) : 0;
+}
+
+// Choice number settings[0] of settings[1] for row b of `rows` rows of n logits; settings[2] to [4]
+// are the offer's limit, what it offers also, and k.
+template <typename T, bool GREEDY>
+inline int choose(
+    const device T* logits,
+    int b,
+    int rows,
+    int n,
+    const constant int* settings,
+    float temperature,
+    uint2 key,
+    Notes notes,
+    Worker me) {
+  const Offer<T> offer{logits + size_t(b) * n, settings[2], settings[3]};
+  const uint from = (uint(settings[0]) * rows + b) * n;
+  const uint count = uint(settings[1]) * rows * n;
+  return draw<T, GREEDY>(offer, settings[4], temperature, key, from, count, notes, me);
 }

@@ -8,7 +8,7 @@ from lfm2audio_mlx.kernels.projections import packed, template_of
 
 __all__ = ["embed_rows"]
 
-_kernel = Kernel("embed_rows", ("ids", "words", "scales", "biases"), ("y",), ("packed",))
+_kernel = Kernel("embed_rows", ("ids", "stride", "words", "scales", "biases"), ("y",), ("packed",))
 
 
 def embed_rows(table: nn.Module, ids: mx.array, stride: int = 0) -> mx.array:
@@ -17,11 +17,10 @@ def embed_rows(table: nn.Module, ids: mx.array, stride: int = 0) -> mx.array:
         if ids.shape[-1] == 1:
             return table(ids[..., 0])
         return table(ids + mx.array([stride * i for i in range(ids.shape[-1])])).sum(axis=-2)
-    template = template_of(table)
     columns, rows = table.scales.shape[1] * table.group_size, ids.size // ids.shape[-1]
     (y,) = _kernel(
-        (ids, table.weight, table.scales, table.biases),
-        {**template, "COUNT": ids.shape[-1], "STRIDE": stride},
+        (ids.reshape(rows, -1), mx.array([stride]), table.weight, table.scales, table.biases),
+        template_of(table),
         Grid((columns, rows, 1), (256, 1, 1)),
         [((*ids.shape[:-1], columns), table.scales.dtype)],
     )

@@ -22,7 +22,7 @@ def glu_conv(x: mx.array, weight: mx.array, bias: mx.array) -> mx.array:
     if usable(x, weight, bias):
         (y,) = _kernel(
             (x, weight, bias),
-            {"T": x.dtype, "D": D, "TAPS": K},
+            {"T": x.dtype},
             Grid((D, T, B), (min(D, 256), 1, 1)),
             [((B, T, D), x.dtype)],
         )

@@ -1,19 +1,21 @@
 // y = residual + W x. A simdgroup takes four rows of W for one x; see packed.metal.
 
 const uint lane = thread_index_in_simdgroup;
+const int rows_of_w = words_shape[0];
+const int columns = scales_shape[1] * GROUP;
 const int batch = threadgroup_position_in_grid.y;
 const int first = 4 * (2 * threadgroup_position_in_grid.x + simdgroup_index_in_threadgroup);
 
 int rows[4];
 for (int r = 0; r < 4; r++) {
-  rows[r] = metal::min(first + r, N - 1);
+  rows[r] = metal::min(first + r, rows_of_w - 1);
 }
 float sums[4];
-Packed<T, BITS, GROUP> matrix{words, scales, biases, K};
-multiply<T, BITS, GROUP, 4, false>(sums, rows, matrix, x + batch * K, x, 0.0f, lane);
+Packed<T, BITS, GROUP> matrix{words, scales, biases, columns};
+multiply<T, BITS, GROUP, 4, false>(sums, rows, matrix, x + batch * columns, x, 0.0f, lane);
 for (int r = 0; r < 4; r++) {
-  if (int(lane) == r && first + r < N) {
-    const size_t place = size_t(batch) * N + first + r;
+  if (int(lane) == r && first + r < rows_of_w) {
+    const size_t place = size_t(batch) * rows_of_w + first + r;
     y[place] = T(float(residual[place]) + sums[r]);
   }
 }

@@ -106,7 +106,6 @@ def template_of(layer: nn.Module) -> dict[str, int | bool | mx.Dtype]:
         "T": layer.scales.dtype,
         "BITS": layer.bits,
         "GROUP": layer.group_size,
-        "K": layer.scales.shape[1] * layer.group_size,
     }
 
 
@@ -145,7 +144,7 @@ def _run(
     groups, positions = -(-rows // ROWS), x.size // x.shape[-1]
     (y,) = kernel(
         inputs,
-        {**template_of(layer), "N": rows},
+        template_of(layer),
         Grid((2 * SIMD * groups, positions, 1), (2 * SIMD, 1, 1)),
         [((*x.shape[:-1], rows), x.dtype)],
     )

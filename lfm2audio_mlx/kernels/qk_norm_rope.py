@@ -42,7 +42,7 @@ def qk_norm_rope(
         offset = mx.array([offset] * B)
     queries, keys = _kernel(
         (qkv, weights, offset.astype(mx.int32), mx.array([eps, math.log2(theta)])),
-        {"T": qkv.dtype, "D": D, "HEADS": heads, "KV": kv_heads, "INTERLEAVED": interleaved},
+        {"T": qkv.dtype, "D": D, "INTERLEAVED": interleaved},
         Grid((SIMD * (heads + kv_heads), T, B), (SIMD * TOGETHER, 1, 1)),
         [((B, heads, T, D), qkv.dtype), ((B, kv_heads, T, D), qkv.dtype)],
     )

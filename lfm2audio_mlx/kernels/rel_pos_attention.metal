@@ -1,8 +1,8 @@
 // The FastConformer's attention: scores by content and by distance, softmax as it goes, nothing of
 // the size of queries times keys in memory.
-//   qkv [B, LENGTH, 3, HEADS, D], distances [2 LENGTH - 1, HEADS, D] from the farthest future on,
-//   content and distance biases [HEADS, D] -> y [B, LENGTH, HEADS, D]
-//   score(i, j) = ((q_i + u) . k_j + (q_i + v) . p[LENGTH - 1 - i + j]) / sqrt(D)
+//   qkv [B, length, 3, heads, D], distances [2 length - 1, heads, D] from the farthest future on,
+//   content and distance biases [heads, D] -> y [B, length, heads, D]
+//   score(i, j) = ((q_i + u) . k_j + (q_i + v) . p[length - 1 - i + j]) / sqrt(D)
 // Eight simdgroups take QUERIES queries each. In every round they bring 32 keys, their values and
 // the distances in reach to threadgroup memory; then a lane is a key for the scores, and D / 32
 // numbers of the result for the sums.
@@ -19,14 +19,15 @@ threadgroup T near_tile[REACH * (D + PAD)];
 threadgroup float by_content[SPAN * D];
 threadgroup float by_distance[SPAN * D];
 
-const int length = int(lengths[0]);
+const int length = qkv_shape[1];
+const int heads = qkv_shape[3];
 const int thread_ = thread_index_in_threadgroup;
 const int lane = thread_index_in_simdgroup;
 const int own = simdgroup_index_in_threadgroup * QUERIES;  // its first query in the span
 const int first = threadgroup_position_in_grid.x * SPAN;
 const int head = threadgroup_position_in_grid.y;
 const int b = threadgroup_position_in_grid.z;
-const int width = HEADS * D;
+const int width = heads * D;
 const device T* from = qkv + size_t(b) * length * 3 * width + head * D;
 
 for (int n = thread_; n < SPAN * D; n += SIMDGROUPS * 32) {

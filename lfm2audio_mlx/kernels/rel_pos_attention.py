@@ -20,7 +20,7 @@ SIMDGROUPS = 8
 
 _kernel = Kernel(
     "rel_pos_attention",
-    ("qkv", "distances", "content_bias", "distance_bias", "lengths"),
+    ("qkv", "distances", "content_bias", "distance_bias"),
     ("y",),
 )
 
@@ -37,8 +37,8 @@ def rel_pos_attention(
     queries = 1 if qkv.dtype == mx.float32 else 2  # a simdgroup's, as 32 KB have room for
     spans = -(-T // (SIMDGROUPS * queries))
     (y,) = _kernel(
-        (qkv, distances, content_bias, distance_bias, mx.array([T])),
-        {"T": qkv.dtype, "D": D, "HEADS": heads, "QUERIES": queries},
+        (qkv, distances, content_bias, distance_bias),
+        {"T": qkv.dtype, "D": D, "QUERIES": queries},
         Grid((SIMD * SIMDGROUPS * spans, heads, B), (SIMD * SIMDGROUPS, 1, 1)),
         [((B, T, heads, D), qkv.dtype)],
     )

@@ -12,14 +12,14 @@ const Worker me{
     simdgroup_index_in_threadgroup,
     simdgroups_per_threadgroup};
 const int b = threadgroup_position_in_grid.y;
-const uint from = (uint(place[0]) * threadgroups_per_grid.y + b) * N;
-const int chosen = draw<T, LIMIT, ALSO, TOP_K, GREEDY>(
-    logits + size_t(b) * N, temperature[0], uint2(key[0], key[1]), from,
-    uint(place[1]) * threadgroups_per_grid.y * N, notes, me);
+const int chosen = choose<T, GREEDY>(
+    logits, b, logits_shape[0], logits_shape[1], settings, temperature[0], uint2(key[0], key[1]),
+    notes, me);
 if (me.thread_ == 0) {
   code[b] = chosen;
 }
-const Packed<T, BITS, GROUP> table{words, scales, biases, K};
-for (int column = me.thread_; column < K; column += me.threads) {
-  y[b * K + column] = T(float(x[b * K + column]) + table.at(chosen, column));
+const int columns = x_shape[1];
+const Packed<T, BITS, GROUP> table{words, scales, biases, columns};
+for (int column = me.thread_; column < columns; column += me.threads) {
+  y[b * columns + column] = T(float(x[b * columns + column]) + table.at(chosen, column));
 }

@@ -20,7 +20,7 @@ __all__ = ["Draws", "Offer", "sample_and_embed", "sample_top_k"]
 FEW = 4096
 """Logits up to which a smaller threadgroup does: there is more waiting than work."""
 
-_inputs = ("logits", "temperature", "key", "place")
+_inputs = ("logits", "temperature", "key", "settings")
 _sample = Kernel("sample_top_k", _inputs, ("code",), ("draw",))
 _sample_and_embed = Kernel(
     "sample_and_embed",
@@ -96,14 +96,11 @@ def _run(
 ) -> list[mx.array]:
     B, N = logits.shape
     sampling, threads = draws.sampling, 256 if N <= FEW else 1024
+    settings = [place, draws.shape[0], offer.limit, offer.also, sampling.top_k]
     key = mx.array([0, 0], mx.uint32) if draws.key is None else draws.key
     return kernel(
-        (logits, mx.array([sampling.temperature]), key, mx.array([place, draws.shape[0]]), *inputs),
-        {
-            **template,
-            **{"T": logits.dtype, "N": N, "LIMIT": offer.limit, "ALSO": offer.also},
-            **{"TOP_K": sampling.top_k, "GREEDY": sampling.greedy},
-        },
+        (logits, mx.array([sampling.temperature]), key, mx.array(settings), *inputs),
+        {**template, "T": logits.dtype, "GREEDY": sampling.greedy},
         Grid((threads, B, 1), (threads, 1, 1)),
         [((B,), mx.uint32), *outputs],
     )

@@ -4,6 +4,7 @@
 // A thread makes one channel of one position.
 
 const int d = thread_position_in_grid.x;
+const int D = weight_shape[1];
 const int t = thread_position_in_grid.y;
 const int b = thread_position_in_grid.z;
 const int length = threads_per_grid.y;

@@ -35,7 +35,7 @@ def short_conv(
         return _ops(gated, taps, weight, bias, length)
     y, older, newer = _kernel(
         (gated, *taps, weight, mx.array([T if length is None else length])),
-        {"T": gated.dtype, "D": D},
+        {"T": gated.dtype},
         Grid((D, T, B), (min(D, 256), 1, 1)),
         [((B, T, D), gated.dtype), *[((B, 1, D), gated.dtype)] * 2],
     )

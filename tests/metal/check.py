@@ -1,10 +1,7 @@
 """Proof of the Metal kernels without Metal, each run thread for thread (`make metal-check`).
 
-Usage: python tests/metal/check.py [--published]
-
 Exits with 1 on any fault, any result out of its tolerance, and any step that launches more than it
-should. `--published` also runs a depth frame and a backbone step at the very shapes of
-LFM2-Audio-1.5B (some minutes).
+should. A depth frame and a backbone step run at the very shapes of LFM2-Audio-1.5B.
 """
 
 import sys
@@ -34,7 +31,7 @@ from lfm2audio_mlx.weights import Checkpoint  # noqa: E402
 from lfm_cli.costs import costs  # noqa: E402
 from lfm_cli.launches import launches  # noqa: E402
 from machine import KernelFault  # noqa: E402
-from small import deep_config, packed_model, published_config, small_config  # noqa: E402
+from small import deep_config, packed_model, published_config  # noqa: E402
 
 SEEDS = range(3)
 NOT_COMPILED = {"rel_pos_attention", "short_conv", "glu_conv"}
@@ -47,12 +44,10 @@ STEP_TOLERANCE = 2e-5
 console = Console(width=100)
 
 
-def main(published: bool) -> int:
+def main() -> int:
     config = Engine.load().config
     faults = kernels()
-    faults += steps("small", small_config(config))
-    if published:
-        faults += steps("published", published_config(config))
+    faults += steps(config)
     faults += counts(config)
     for fault in faults:
         console.print(f"[red]FAILED[/] {fault}", highlight=False)
@@ -110,11 +105,11 @@ def _saved(case: Case) -> int:
     return (count(own=False) - count(own=True)) // case.launches
 
 
-def steps(name: str, config: ModelConfig) -> list[str]:
+def steps(config: ModelConfig) -> list[str]:
     """A depth frame and a backbone step with every kernel forced, beside the same without."""
-    model = packed_model(config, mx.float32)
+    model = packed_model(published_config(config), mx.float32)
     faults: list[str] = []
-    table = Table(f"one step, {name} shapes, float32", "kernels run", "result", "seconds")
+    table = Table("one step, published shapes, float32", "kernels run", "result", "seconds")
     for title, step, judge in (
         ("depth frame", _depth_frame, _codes_equal),
         ("backbone step", _backbone_step, _close),
@@ -127,7 +122,7 @@ def steps(name: str, config: ModelConfig) -> list[str]:
             said, right = judge(ours, step(model))
         except KernelFault as fault:
             said, right = str(fault), False
-        faults += [] if right else [f"{title}, {name} shapes: {said}"]
+        faults += [] if right else [f"{title}: {said}"]
         seconds = f"{time.perf_counter() - start:.0f}"
         table.add_row(title, str(len(machine.launches)), said, seconds)
     console.print(table)
@@ -179,4 +174,4 @@ def _name(dtype: mx.Dtype) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main("--published" in sys.argv[1:]))
+    sys.exit(main())
