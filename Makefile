@@ -56,6 +56,10 @@ long-recording: $(VENV)/test ## two hours of speech through `lfm transcribe` (ne
 commands: $(VENV)/demo ## write docs/commands.md anew
 	@$(BIN)/python scripts/commands.py > docs/commands.md
 
+performance: $(VENV)/demo ## derive docs/performance.md anew
+	$(BLAS_NOTE)
+	@$(RUN)python scripts/performance.py > docs/performance.md
+
 full-size: $(VENV)/demo ## convert random weights of the true shapes (needs 5 GB of disk)
 	$(BLAS_NOTE)
 	$(RUN)python benchmarks/full_size.py build/full-size
@@ -105,4 +109,4 @@ install = @if command -v uv >/dev/null; then \
 	uv pip install --quiet --python $(BIN)/python $(1); else \
 	$(BIN)/python -m pip install --quiet $(1); fi
 
-.PHONY: help demo test parity metal-check cli-check daemon-check long-recording commands full-size compare turns lint format clean
+.PHONY: help demo test parity metal-check cli-check daemon-check long-recording commands performance full-size compare turns lint format clean

@@ -119,3 +119,11 @@ def test_every_module_of_the_engine_has_a_room_in_the_plan():
     for path in (ROOT / "lfm2audio_mlx").rglob("*.py"):
         if path.stem not in ("__init__", "layers"):
             assert path.stem in plan, path
+
+
+@pytest.mark.slow
+def test_what_is_derived_is_written_down():
+    """docs/performance.md follows from the code (`make performance`)."""
+    script = ROOT / "scripts" / "performance.py"
+    printed = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
+    assert (ROOT / "docs" / "performance.md").read_text() == printed.stdout

@@ -35,7 +35,7 @@ from lfm_convert.selftest import self_test
 from lfm_convert.source import Source, Tensors, open_source
 from lfm_convert.writer import Layout, total_size, write_safetensors
 
-__all__ = ["Importance", "LayerReport", "check_request", "convert"]
+__all__ = ["Importance", "LayerReport", "check_request", "convert", "plan"]
 
 COMPANIONS = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 TERMS = ("LICENSE*", "NOTICE*")
@@ -172,7 +172,7 @@ def _prepare(config: ModelConfig, name: str, tensors: Tensors, recipe: Recipe) -
         name,
         tensors,
         {key: array.shape for key, array in parameters.items()},
-        _plan(module, name, recipe),
+        plan(module, name, recipe),
         getattr(mx, recipe.dtype if name == "model" else recipe.codec_dtype),
     )
     for key, shape in part.shapes.items():
@@ -188,7 +188,7 @@ def _prepare(config: ModelConfig, name: str, tensors: Tensors, recipe: Recipe) -
     return part
 
 
-def _plan(module: nn.Module, part: str, recipe: Recipe) -> dict[str, QuantizationConfig]:
+def plan(module: nn.Module, part: str, recipe: Recipe) -> dict[str, QuantizationConfig]:
     """What the recipe gives each layer of a part that can be quantised."""
     plan: dict[str, QuantizationConfig] = {}
     for path, layer in cast(list[tuple[str, nn.Module]], module.named_modules()):

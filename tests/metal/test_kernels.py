@@ -15,11 +15,13 @@ from lfm2audio_mlx.kernels.metal import FLOATS, Kernel, launching, usable
 from lfm2audio_mlx.kernels.sample_top_k import Draws, Offer, sample_top_k
 from lfm2audio_mlx.sampling import GREEDY, Sampling
 from machine import KernelFault
+from small_kernels import needs_compiler
 
 EVERY = [(case, dtype) for case in CASES for dtype in FLOATS]
 NAMES = [f"{case.kernel}: {case.shape}, {str(dtype).split('.')[-1]}" for case, dtype in EVERY]
 
 
+@needs_compiler
 @pytest.mark.parametrize(("case", "dtype"), EVERY, ids=NAMES)
 def test_a_kernel_is_its_twin(case: Case, dtype: mx.Dtype):
     """Without a fault, in another order each time, with no copy of an input made for it."""
@@ -62,6 +64,7 @@ def expected_without_kernels(case: Case, dtype: mx.Dtype, seed: int) -> list[mx.
         os.environ.pop("LFM_KERNELS") if before is None else os.environ.update(LFM_KERNELS=before)
 
 
+@needs_compiler
 @pytest.mark.parametrize("sampling", [Sampling(1.0, 4), Sampling(0.7, 0)])
 def test_draws_are_the_softmax(sampling: Sampling):
     """Chi-square against the probabilities; 0.1 % of keys would exceed the bound by chance. The
@@ -84,6 +87,7 @@ def test_draws_are_the_softmax(sampling: Sampling):
     assert statistic < {4: 16.3, 9: 26.1}[int(there.sum())]
 
 
+@needs_compiler
 @pytest.mark.parametrize("dtype", FLOATS)
 def test_ties_and_signs_of_zero(dtype: mx.Dtype):
     """Values that tie with the k-th stay, -0 is 0, and the first of the largest is greedy's."""
@@ -97,6 +101,7 @@ def test_ties_and_signs_of_zero(dtype: mx.Dtype):
     assert greedy.tolist() == [0]
 
 
+@needs_compiler
 @pytest.mark.parametrize("rest", [math.nan, -math.inf, 0.0])
 def test_logits_that_are_no_numbers_choose_nothing_outside(rest: float):
     logits = mx.where(mx.arange(40) > 33, math.nan, mx.full((2, 40), rest))
@@ -153,6 +158,7 @@ PLANTED = [
 ]
 
 
+@needs_compiler
 @pytest.mark.parametrize(("kernel", "right", "wrong", "kind"), PLANTED)
 def test_a_planted_fault_is_found(kernel: str, right: str, wrong: str, kind: str):
     """What the proof is worth: each of these changes to a kernel's text is noticed, as what it is,

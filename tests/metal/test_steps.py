@@ -20,7 +20,9 @@ from lfm2audio_mlx.models.lfm2_audio import Lfm2Audio
 from lfm2audio_mlx.sampling import GREEDY, Sampling
 from lfm2audio_mlx.tokens import Modality
 from small import packed_model, small_config
+from small_kernels import needs_compiler
 
+pytestmark = needs_compiler
 TOLERANCE = 2e-5
 """Relative, in float32: sums in another order, through some layers."""
 
