@@ -28,13 +28,13 @@ HEAD = """\
 **Derived, not measured.** No Mac was at hand. What follows is computed from three things: launches
 and bytes, which are counted from the graphs of a model of LFM2-Audio-1.5B's very shapes (packed by
 the `4bit` recipe, without its weights), each chip's published bandwidth and speed, and what others
-have measured a launch to cost. `make performance` writes it anew, `lfm bench` on a Mac shows what is
-true.
+have measured a launch to cost. `make performance` writes it anew, `lfm bench` on a Mac shows what
+is true.
 
 - **Limit**: weights are read once at the memory's full bandwidth, prompts and sound are computed at
   the GPU's full speed, launches are free.
-- A launch that depends on the one before adds **2.4 to 5.2 µs**: a chain of 3,200 tiny kernels on an
-  M3 Ultra ([mlx#4521](https://github.com/ml-explore/mlx/issues/4521)), and the slope of 832
+- A launch that depends on the one before adds **2.4 to 5.2 µs**: a chain of 3,200 tiny kernels on
+  an M3 Ultra ([mlx#4521](https://github.com/ml-explore/mlx/issues/4521)), and the slope of 832
   dispatches more in [another engine](https://github.com/antonellof/ferrox/issues/149). MLX begins
   another command buffer after 40 or 50 launches or as many MB, and each costs **20 µs** (the same
   issue).
@@ -76,7 +76,7 @@ CHIPS = (
 )
 LAUNCH = (2.4e-6, 5.2e-6)
 """Seconds that a small launch adds to what depends on it: a chain of 3,200 of them on an M3 Ultra
-(ml-explore/mlx#4521), and the slope of 832 more of them in another engine (antonellof/ferrox#149)."""
+(ml-explore/mlx#4521), and the slope of 832 more in another engine (antonellof/ferrox#149)."""
 BUFFER = 20e-6
 """Seconds between two command buffers (ml-explore/mlx#4521)."""
 

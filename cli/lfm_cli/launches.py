@@ -23,7 +23,7 @@ from typing import Any, cast
 
 import mlx.core as mx
 
-from lfm2audio_mlx.kernels.metal import launching
+from lfm2audio_mlx.kernels.metal import Grid, Kernel, Outputs, Template, launching
 
 __all__ = ["arrays_of", "launches", "weight_bytes"]
 
@@ -95,11 +95,7 @@ def arrays_of(tree: Any) -> list[mx.array]:
 
 
 def _own_kernel(
-    _kernel: Any,
-    inputs: Sequence[mx.array],
-    _template: Any,
-    _grid: Any,
-    outputs: Sequence[tuple[tuple[int, ...], mx.Dtype]],
+    _kernel: Kernel, inputs: Sequence[mx.array], _template: Template, _grid: Grid, outputs: Outputs
 ) -> list[mx.array]:
     """A single operation of all inputs, whose result all outputs are views of."""
     first = cast(mx.array, mx.depends(inputs[0], list(inputs[1:]))).reshape(-1)[:1]

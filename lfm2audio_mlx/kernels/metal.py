@@ -6,7 +6,7 @@ those of Metal's attributes that it names; whatever it includes by `headers` sta
 """
 
 import os
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,17 @@ from typing import Any
 
 import mlx.core as mx
 
-__all__ = ["FLOATS", "SIMD", "Grid", "Kernel", "Launcher", "launching", "usable"]
+__all__ = [
+    "FLOATS",
+    "SIMD",
+    "Grid",
+    "Kernel",
+    "Launcher",
+    "Outputs",
+    "Template",
+    "launching",
+    "usable",
+]
 
 SIMD = 32
 """Threads of a simdgroup, on all of Apple's GPUs."""
@@ -22,7 +32,10 @@ FLOATS = (mx.float32, mx.float16, mx.bfloat16)
 """Types that kernels compute on; inside, all is float32."""
 
 Size = tuple[int, int, int]
-Argument = int | bool | mx.Dtype
+Template = Mapping[str, int | bool | mx.Dtype]
+"""Values of what a kernel's text leaves open, by name."""
+Outputs = Sequence[tuple[tuple[int, ...], mx.Dtype]]
+"""Shape and type of each."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +46,8 @@ class Grid:
     threadgroup: Size
 
 
-Launcher = Callable[
-    ["Kernel", Sequence[mx.array], dict[str, Argument], Grid, Sequence[mx.array]], list[mx.array]
-]
-"""What may be put in place of a launch: it gets the kernel, its inputs, the values of its template
-and the grid, and arrays of the shapes and types of the outputs."""
+Launcher = Callable[["Kernel", Sequence[mx.array], Template, Grid, Outputs], list[mx.array]]
+"""What may be put in place of a launch: it gets the kernel, and what the kernel is called with."""
 
 _launcher: Launcher | None = None
 
@@ -64,9 +74,9 @@ class Kernel:
     def __call__(
         self,
         inputs: Sequence[mx.array],
-        template: dict[str, Argument],
+        template: Template,
         grid: Grid,
-        outputs: Sequence[tuple[tuple[int, ...], mx.Dtype]],
+        outputs: Outputs,
     ) -> list[mx.array]:
         """Arrays of the shapes and types in `outputs`."""
         if _launcher:
@@ -76,9 +86,9 @@ class Kernel:
     def launch(
         self,
         inputs: Sequence[mx.array],
-        template: dict[str, Argument],
+        template: Template,
         grid: Grid,
-        outputs: Sequence[tuple[tuple[int, ...], mx.Dtype]],
+        outputs: Outputs,
     ) -> list[mx.array]:
         """By MLX itself."""
         return self._call(

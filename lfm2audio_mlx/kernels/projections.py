@@ -7,20 +7,15 @@ matrix kernels are faster; there what follows the product, bias included, is fus
 """
 
 from functools import partial
+from typing import Any
 
 import mlx.core as mx
 import mlx.nn as nn
 
 from lfm2audio_mlx.kernels.metal import SIMD, Grid, Kernel, usable
+from lfm2audio_mlx.kernels.packed import Packed, packed
 
-__all__ = [
-    "norm_project",
-    "norm_swiglu",
-    "packed",
-    "project_add",
-    "project_silu",
-    "template_of",
-]
+__all__ = ["norm_project", "norm_swiglu", "project_add", "project_silu"]
 
 MOST_POSITIONS = 4
 """Of a batch, that go through a kernel: each reads the weights again, as in MLX's own kernel for
@@ -56,28 +51,29 @@ def _add_biased(residual: mx.array, y: mx.array, share: float, bias: mx.array) -
 
 def norm_project(norm: nn.RMSNorm, layer: nn.Module, x: mx.array) -> mx.array:
     """W norm(x): x [..., K] -> [..., N]. `layer` is a linear one, or a table used as a head."""
-    if not _fits(layer, x):
+    matrix = _fitting(layer, x)
+    if matrix is None:
         return _product(layer, norm(x))
-    rows = layer.scales.shape[0]
-    inputs = (x, norm.weight, *_weights(layer), mx.array([norm.eps]))
-    return _run(_norm_project, layer, x, inputs, rows)
+    inputs = (x, norm.weight, *matrix.arrays, mx.array([norm.eps]))
+    return _run(_norm_project, matrix, inputs, matrix.rows)
 
 
 def norm_swiglu(norm: nn.RMSNorm, layer: nn.Module, x: mx.array) -> mx.array:
     """silu(G norm(x)) * U norm(x), where `layer` is G above U: x [..., K] -> [..., N]
     (Shazeer 2020, https://arxiv.org/abs/2002.05202)."""
-    if not _fits(layer, x):
+    matrix = _fitting(layer, x)
+    if matrix is None:
         gate, up = mx.split(_product(layer, norm(x)), 2, axis=-1)
         return _swiglu(gate, up) if usable(x) else nn.silu(gate) * up
-    rows = layer.scales.shape[0] // 2
-    inputs = (x, norm.weight, *_weights(layer), mx.array([norm.eps]))
-    return _run(_norm_swiglu, layer, x, inputs, rows)
+    inputs = (x, norm.weight, *matrix.arrays, mx.array([norm.eps]))
+    return _run(_norm_swiglu, matrix, inputs, matrix.rows // 2)
 
 
 def project_add(layer: nn.Module, x: mx.array, residual: mx.array, share: float = 1.0) -> mx.array:
     """residual + share (W x + bias): x [..., K], residual [..., N] -> [..., N]."""
-    if share == 1.0 and _fits(layer, x):
-        return _run(_project_add, layer, x, (x, residual, *_weights(layer)), layer.scales.shape[0])
+    matrix = _fitting(layer, x)
+    if matrix and share == 1.0:
+        return _run(_project_add, matrix, (x, residual, *matrix.arrays), matrix.rows)
     if not usable(x):
         y = _product(layer, x)
         return residual + (y if share == 1.0 else share * y)
@@ -88,33 +84,20 @@ def project_add(layer: nn.Module, x: mx.array, residual: mx.array, share: float 
 def project_silu(layer: nn.Module, x: mx.array) -> mx.array:
     """silu(W x + bias): x [..., K] -> [..., N]."""
     if not usable(x):
-        return nn.silu(layer(x))
+        return nn.silu(_product(layer, x))
     y, bias = _without_bias(layer, x)
     return nn.silu(y) if bias is None else _silu(y, bias)
 
 
-def packed(layer: nn.Module) -> bool:
-    """Does a layer hold weights in a form that our kernels read?"""
-    if not isinstance(layer, nn.QuantizedLinear | nn.QuantizedEmbedding):
-        return False
-    return layer.mode == "affine" and layer.bits in (2, 4, 6, 8) and "bias" not in layer
+def _fitting(layer: nn.Module, x: mx.array) -> Packed | None:
+    """A layer's weights, if a kernel is to multiply x by them."""
+    if x.size > MOST_POSITIONS * x.shape[-1] or "bias" in layer:
+        return None
+    matrix = packed(layer)
+    return matrix if matrix and usable(x, matrix.scales) else None
 
 
-def template_of(layer: nn.Module) -> dict[str, int | bool | mx.Dtype]:
-    """How the weights of a packed layer are to be read."""
-    return {
-        "T": layer.scales.dtype,
-        "BITS": layer.bits,
-        "GROUP": layer.group_size,
-    }
-
-
-def _fits(layer: nn.Module, x: mx.array) -> bool:
-    few = x.size <= MOST_POSITIONS * x.shape[-1]
-    return few and packed(layer) and usable(x, layer.scales)
-
-
-def _product(layer: nn.Module, x: mx.array) -> mx.array:
+def _product(layer: Any, x: mx.array) -> mx.array:
     return layer.as_linear(x) if hasattr(layer, "as_linear") else layer(x)
 
 
@@ -122,10 +105,12 @@ def _without_bias(layer: nn.Module, x: mx.array) -> tuple[mx.array, mx.array | N
     """A product, and the bias that is still to be added; MLX adds it to packed ones by a kernel of
     its own, to others in the product."""
     if not isinstance(layer, nn.QuantizedLinear) or "bias" not in layer:
-        return layer(x), None
+        return _product(layer, x), None
     y = mx.quantized_matmul(
         x,
-        *_weights(layer),
+        layer.weight,
+        scales=layer.scales,
+        biases=layer.biases,
         transpose=True,
         group_size=layer.group_size,
         bits=layer.bits,
@@ -134,17 +119,12 @@ def _without_bias(layer: nn.Module, x: mx.array) -> tuple[mx.array, mx.array | N
     return y, layer.bias
 
 
-def _weights(layer: nn.Module) -> tuple[mx.array, mx.array, mx.array]:
-    return layer.weight, layer.scales, layer.biases
-
-
-def _run(
-    kernel: Kernel, layer: nn.Module, x: mx.array, inputs: tuple[mx.array, ...], rows: int
-) -> mx.array:
+def _run(kernel: Kernel, matrix: Packed, inputs: tuple[mx.array, ...], rows: int) -> mx.array:
+    x = inputs[0]
     groups, positions = -(-rows // ROWS), x.size // x.shape[-1]
     (y,) = kernel(
         inputs,
-        template_of(layer),
+        matrix.template,
         Grid((2 * SIMD * groups, positions, 1), (2 * SIMD, 1, 1)),
         [((*x.shape[:-1], rows), x.dtype)],
     )

@@ -7,12 +7,13 @@ number for number: threefry counts, so any of them can be had by itself.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any, cast
 
 import mlx.core as mx
 import mlx.nn as nn
 
-from lfm2audio_mlx.kernels.metal import Grid, Kernel, usable
-from lfm2audio_mlx.kernels.projections import packed, template_of
+from lfm2audio_mlx.kernels.metal import Grid, Kernel, Outputs, Template, usable
+from lfm2audio_mlx.kernels.packed import packed
 from lfm2audio_mlx.sampling import Sampling
 
 __all__ = ["Draws", "Offer", "sample_and_embed", "sample_top_k"]
@@ -39,7 +40,7 @@ class Draws:
 
     sampling: Sampling
     key: mx.array | None
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     """count, B, N"""
 
     @cached_property
@@ -68,19 +69,12 @@ def sample_and_embed(
     logits: mx.array, draws: Draws, place: int, offer: Offer, table: nn.Module, x: mx.array
 ) -> tuple[mx.array, mx.array]:
     """Choice number `place` [B], and x [B, K] with its row of the table added."""
-    if not packed(table) or not usable(logits, x, table.scales):
+    matrix = packed(table)
+    if matrix is None or not usable(logits, x, matrix.scales):
         code = sample_top_k(logits, draws, place, offer)
-        return code, x + table(code)
-    code, y = _run(
-        _sample_and_embed,
-        logits,
-        draws,
-        place,
-        offer,
-        (x, table.weight, table.scales, table.biases),
-        template_of(table),
-        ((x.shape, x.dtype),),
-    )
+        return code, x + cast(Any, table)(code)
+    inputs, outputs = (x, *matrix.arrays), ((x.shape, x.dtype),)
+    code, y = _run(_sample_and_embed, logits, draws, place, offer, inputs, matrix.template, outputs)
     return code, y
 
 
@@ -91,8 +85,8 @@ def _run(
     place: int,
     offer: Offer,
     inputs: Sequence[mx.array],
-    template: dict[str, int | bool | mx.Dtype],
-    outputs: Sequence[tuple[tuple[int, ...], mx.Dtype]],
+    template: Template,
+    outputs: Outputs,
 ) -> list[mx.array]:
     B, N = logits.shape
     sampling, threads = draws.sampling, 256 if N <= FEW else 1024

@@ -2,14 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import mlx.core as mx
 import numpy as np
 
 import machine
 from cases import Case, Maker
-from lfm2audio_mlx.kernels.metal import Grid, Kernel, launching
+from lfm2audio_mlx.kernels.metal import Grid, Kernel, Outputs, Template, launching
 
 __all__ = ["Machine", "compare", "error", "expected", "on_machine", "tolerance"]
 
@@ -37,9 +36,9 @@ class Machine:
         self,
         kernel: Kernel,
         inputs: Sequence[mx.array],
-        template: Any,
+        template: Template,
         grid: Grid,
-        outputs: Sequence[tuple[tuple[int, ...], mx.Dtype]],
+        outputs: Outputs,
     ) -> list[mx.array]:
         mx.eval(*inputs)
         (launch,) = machine.record(
