@@ -58,11 +58,19 @@ struct Head {
     return simd_sum(sum);
   }
 
+  float square() const {
+    float sum = 0.0f;
+    for (int n = 0; n < PAIRS; n++) {
+      sum += first[n] * first[n] + second[n] * second[n];
+    }
+    return simd_sum(sum);
+  }
+
   // RMS norm (Zhang and Sennrich 2019), then the rotation of RoPE (Su et al. 2021): pair p of a
   // vector at `position` is turned by position * theta^(-2 p / D).
   template <typename T>
   void norm_and_turn(const device T* weight, float eps, float position, float log2_theta, uint lane) {
-    const float rate = metal::precise::rsqrt(dot(*this) / D + eps);
+    const float rate = metal::precise::rsqrt(square() / D + eps);
     Head scale;
     scale.load(weight, lane);
     for (int n = 0; n < PAIRS; n++) {
