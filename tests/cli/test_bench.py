@@ -60,8 +60,8 @@ def test_people_get_a_table(monkeypatch: pytest.MonkeyPatch):
     }
     assert lines[10].split() == ["STAGE", "MEDIAN", "BEST"]
     assert [line.split("  ")[0] for line in lines[11:13]] == ["load", STAGES[0].name]
-    assert lines[14].split() == ["STEP", "KERNELS", "WEIGHTS", "READ"]
-    assert [line.split("  ")[0] for line in lines[15:17]] == ["backbone step", "text token"]
+    assert lines[14].split() == ["STEP", "LAUNCHES", "WITHOUT", "OURS", "WEIGHTS", "READ"]
+    assert [line.split("  ")[0] for line in lines[17:19]] == ["backbone step", "text token"]
     assert lines[-1].startswith("each run 2 times after one to warm up; at most ")
 
 
