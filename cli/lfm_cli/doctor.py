@@ -22,6 +22,7 @@ from lfm2audio_mlx import __version__, installed
 from lfm2audio_mlx.errors import DaemonError, LfmError, ModelError
 from lfm2audio_mlx.installed import EMBEDDED, find_model, preferred
 from lfm_cli.finding import Finding
+from lfm_cli.kernel_check import kernels
 from lfm_cli.machine import chip_and_system
 from lfm_cli.model import ModelOption
 from lfm_cli.settings import config_path, defaults, read_settings
@@ -325,6 +326,7 @@ CHECKS: dict[str, Callable[[str | None], Finding]] = {
     "Python": _python,
     "MLX": _mlx,
     "GPU": _metal,
+    "kernels": kernels,
     "memory": _memory,
     "weights": _weights,
     "model": _model,

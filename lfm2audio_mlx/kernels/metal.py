@@ -24,6 +24,7 @@ __all__ = [
     "Template",
     "launching",
     "usable",
+    "without_kernels",
 ]
 
 SIMD = 32
@@ -50,6 +51,7 @@ Launcher = Callable[["Kernel", Sequence[mx.array], Template, Grid, Outputs], lis
 """What may be put in place of a launch: it gets the kernel, and what the kernel is called with."""
 
 _launcher: Launcher | None = None
+_left_out = False
 
 
 class Kernel:
@@ -103,7 +105,7 @@ class Kernel:
 
 def usable(*arrays: mx.array) -> bool:
     """Do kernels run here, and on these, which must be of one type?"""
-    if _launcher is None and not _on_metal():
+    if _left_out or (_launcher is None and not _on_metal()):
         return False
     return arrays[0].dtype in FLOATS and all(a.dtype == arrays[0].dtype for a in arrays)
 
@@ -123,6 +125,17 @@ def launching(launcher: Launcher) -> Generator[None]:
         yield
     finally:
         _launcher = before
+
+
+@contextmanager
+def without_kernels() -> Generator[None]:
+    """Use none meanwhile, to compare. What `mx.compile` has seen already stays as it is."""
+    global _left_out
+    before, _left_out = _left_out, True
+    try:
+        yield
+    finally:
+        _left_out = before
 
 
 def _text(name: str) -> str:

@@ -25,10 +25,11 @@ def tolerance(case: Case, dtype: mx.Dtype) -> float:
 @dataclass
 class Machine:
     """Launches kernels on `machine`, and keeps account of them. With a `change` of their text,
-    before and after, to plant a fault."""
+    before and after, to plant a fault; `everywhere`: in each."""
 
     seed: int
     change: tuple[str, str] | None = None
+    everywhere: bool = True
     launches: list[str] = field(default_factory=list)
     copies: int = 0
 
@@ -45,7 +46,7 @@ class Machine:
             lambda *given: kernel.launch(given, template, grid, outputs), *inputs
         )
         if self.change:
-            assert self.change[0] in launch.source
+            assert not self.everywhere or self.change[0] in launch.source
             launch = replace(launch, source=launch.source.replace(*self.change))
         self.copies += machine.hidden_copies(inputs)
         self.launches.append(kernel.name)

@@ -11,7 +11,7 @@ import pytest
 
 from cases import CASES, Case, Maker
 from harness import Machine, compare, expected, on_machine, tolerance
-from lfm2audio_mlx.kernels.metal import FLOATS, Kernel, launching, usable
+from lfm2audio_mlx.kernels.metal import FLOATS, Kernel, launching, usable, without_kernels
 from lfm2audio_mlx.kernels.sample_top_k import Draws, Offer, sample_top_k
 from lfm2audio_mlx.sampling import GREEDY, Sampling
 from machine import KernelFault
@@ -46,22 +46,12 @@ def test_a_kernel_is_its_twin_on_metal(case: Case, dtype: mx.Dtype):
         for seed in (0, 1):
             with launching(launch):
                 results = list(case.call(Maker(dtype, seed)))
-            with mx.stream(mx.cpu):
-                wanted = expected_without_kernels(case, dtype, seed)
+            # On the processor, whose arithmetic is not the GPU's.
+            with mx.stream(mx.cpu), without_kernels():
+                wanted = expected(case, dtype, seed)
+                mx.eval(wanted)
             assert compare(results, wanted) <= tolerance(case, dtype)
     assert launches == [case.kernel] * case.launches * 2
-
-
-def expected_without_kernels(case: Case, dtype: mx.Dtype, seed: int) -> list[mx.array]:
-    """The twin on the processor, whose arithmetic is not the GPU's."""
-    before = os.environ.get("LFM_KERNELS")
-    os.environ["LFM_KERNELS"] = "off"
-    try:
-        results = expected(case, dtype, seed)
-        mx.eval(results)
-        return results
-    finally:
-        os.environ.pop("LFM_KERNELS") if before is None else os.environ.update(LFM_KERNELS=before)
 
 
 @needs_compiler
@@ -118,6 +108,8 @@ def test_kernels_are_left_out_where_they_do_not_run():
         assert usable(mx.zeros((2,)))
         assert not usable(mx.zeros((2,), mx.int32))
         assert not usable(mx.zeros((2,)), mx.zeros((2,), mx.float16))
+        with without_kernels():
+            assert not usable(mx.zeros((2,)))
 
 
 @pytest.mark.metal
