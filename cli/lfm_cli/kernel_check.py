@@ -1,6 +1,6 @@
 """Whether our Metal kernels give on this machine what MLX's own operations give."""
 
-# pyright: reportUnknownMemberType=false
+# pyright: reportUnknownMemberType=false, reportMissingTypeStubs=false
 # (MLX's stubs are partial.)
 
 from __future__ import annotations
