@@ -51,7 +51,7 @@ def _add_biased(residual: mx.array, y: mx.array, share: float, bias: mx.array) -
 
 def norm_project(norm: nn.RMSNorm, layer: nn.Module, x: mx.array) -> mx.array:
     """W norm(x): x [..., K] -> [..., N]. `layer` is a linear one, or a table used as a head."""
-    matrix = _fitting(layer, x)
+    matrix = _fitting(layer, x, norm.weight)
     if matrix is None:
         return _product(layer, norm(x))
     inputs = (x, norm.weight, *matrix.arrays, mx.array([norm.eps]))
@@ -61,7 +61,7 @@ def norm_project(norm: nn.RMSNorm, layer: nn.Module, x: mx.array) -> mx.array:
 def norm_swiglu(norm: nn.RMSNorm, layer: nn.Module, x: mx.array) -> mx.array:
     """silu(G norm(x)) * U norm(x), where `layer` is G above U: x [..., K] -> [..., N]
     (Shazeer 2020, https://arxiv.org/abs/2002.05202)."""
-    matrix = _fitting(layer, x)
+    matrix = _fitting(layer, x, norm.weight)
     if matrix is None:
         gate, up = mx.split(_product(layer, norm(x)), 2, axis=-1)
         return _swiglu(gate, up) if usable(x) else nn.silu(gate) * up
@@ -71,7 +71,7 @@ def norm_swiglu(norm: nn.RMSNorm, layer: nn.Module, x: mx.array) -> mx.array:
 
 def project_add(layer: nn.Module, x: mx.array, residual: mx.array, share: float = 1.0) -> mx.array:
     """residual + share (W x + bias): x [..., K], residual [..., N] -> [..., N]."""
-    matrix = _fitting(layer, x)
+    matrix = _fitting(layer, x, residual)
     if matrix and share == 1.0:
         return _run(_project_add, matrix, (x, residual, *matrix.arrays), matrix.rows)
     if not usable(x):
@@ -89,12 +89,12 @@ def project_silu(layer: nn.Module, x: mx.array) -> mx.array:
     return nn.silu(y) if bias is None else _silu(y, bias)
 
 
-def _fitting(layer: nn.Module, x: mx.array) -> Packed | None:
-    """A layer's weights, if a kernel is to multiply x by them."""
+def _fitting(layer: nn.Module, x: mx.array, other: mx.array) -> Packed | None:
+    """A layer's weights, if a kernel is to multiply x by them; `other` is what else it takes."""
     if x.size > MOST_POSITIONS * x.shape[-1] or "bias" in layer:
         return None
     matrix = packed(layer)
-    return matrix if matrix and usable(x, matrix.scales) else None
+    return matrix if matrix and usable(x, matrix.scales, other) else None
 
 
 def _product(layer: Any, x: mx.array) -> mx.array:
