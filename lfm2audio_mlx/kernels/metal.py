@@ -64,13 +64,14 @@ class Kernel:
         outputs: Sequence[str],
         headers: Sequence[str] = (),
     ):
-        self.name = name
+        self.name, self.inputs, self.outputs = name, list(inputs), list(outputs)
+        self.body, self.header = _text(name), "\n".join(map(_text, headers))
         self._call: Any = mx.fast.metal_kernel(
             name=f"lfm_{name}",
-            input_names=list(inputs),
-            output_names=list(outputs),
-            source=_text(name),
-            header="\n".join(_text(header) for header in headers),
+            input_names=self.inputs,
+            output_names=self.outputs,
+            source=self.body,
+            header=self.header,
         )
 
     def __call__(
