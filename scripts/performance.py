@@ -84,8 +84,9 @@ ENCODE, PREFILL, TOKEN, BACKBONE, DEPTH, CODEC = (
     *("encode 4 s", "prefill 80 positions", "text token"),
     *("backbone step", "depth frame", "codec frame"),
 )
-GFLOP = {ENCODE: 12.6, PREFILL: 80 * 145 / 70, CODEC: 0.43}
-"""Of what is computed for many positions, from the shapes; steps are read slower than computed."""
+GFLOP = {ENCODE: 12.6, PREFILL: 2 * 1.036 * 80, CODEC: 0.43}
+"""Of what is computed for many positions: two for each weight and position; the backbone has 1,036
+million, an encoder and a codec are convolutions too. Steps are read slower than computed."""
 STEPS: dict[str, tuple[str, ...]] = {
     "text token": (TOKEN,),
     "frame of speech (80 ms)": (BACKBONE, DEPTH, CODEC),

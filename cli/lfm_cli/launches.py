@@ -16,14 +16,21 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import is_dataclass
 from itertools import accumulate
 from typing import Any, cast
 
 import mlx.core as mx
 
-from lfm2audio_mlx.kernels.metal import Grid, Kernel, Outputs, Template, launching
+from lfm2audio_mlx.kernels.metal import (
+    Grid,
+    Kernel,
+    Outputs,
+    Template,
+    launching,
+    without_kernels,
+)
 
 __all__ = ["arrays_of", "launches", "weight_bytes"]
 
@@ -43,7 +50,7 @@ def launches(step: Callable[[], Any], own: bool = False) -> Counter[str]:
     What it takes from outside must have been evaluated, or it counts too; it must not evaluate
     anything itself.
     """
-    with _one_kernel_each(), launching(_own_kernel) if own else nullcontext():
+    with _one_kernel_each(), launching(_own_kernel) if own else without_kernels():
         graph = io.StringIO()
         mx.export_to_dot(graph, *arrays_of(step()))  # pyright: ignore[reportArgumentType]
     text = graph.getvalue()
@@ -78,7 +85,7 @@ def weight_bytes(step: Callable[..., Any], weights: Iterable[mx.array], *inputs:
     def flat(*given: mx.array) -> list[mx.array]:
         return arrays_of(step(*given))
 
-    with _one_kernel_each():
+    with _one_kernel_each(), without_kernels():
         mx.export_function(see, flat, *inputs)
     return total
 

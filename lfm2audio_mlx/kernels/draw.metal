@@ -24,6 +24,7 @@ inline uint2 threefry(uint2 key, uint2 counter) {
   const uint keys[3] = {key.x, key.y, key.x ^ key.y ^ 0x1BD11BDAu};
   uint x = counter.x + keys[0];
   uint y = counter.y + keys[1];
+#pragma clang loop unroll(full)
   for (uint round = 0; round < 20; round++) {
     const int turn = turns[round % 8];
     x += y;
@@ -97,7 +98,7 @@ inline uint kth_largest(Offer<T> offer, int k, Notes notes, Worker me) {
   return found;
 }
 
-// The first place of the largest value; all lanes get it.
+// The first place of the largest value; all lanes get it, if all values are numbers.
 inline void best_of_simdgroup(thread float& value, thread int& place) {
   for (ushort apart = 16; apart > 0; apart /= 2) {
     const float other = simd_shuffle_xor(value, apart);
@@ -152,7 +153,9 @@ inline int draw(
   best = me.lane < me.simdgroups ? notes.values[me.lane] : -INFINITY;
   place = me.lane < me.simdgroups ? notes.places[me.lane] : count;
   best_of_simdgroup(best, place);
-  // Of logits that are no numbers none may be the best: never a place outside.
+  // Of logits that are no numbers none may be the best, and lanes may differ: what the first has
+  // found stands, and never a place outside.
+  place = simd_shuffle(place, 0);
   return place < count ? offer.place(place) : 0;
 }
 

@@ -7,8 +7,8 @@ folded into the convolution's weights (`ConvolutionModule.join`).
 import mlx.core as mx
 import mlx.nn as nn
 
+from lfm2audio_mlx.kernels.depthwise import weighted_sum
 from lfm2audio_mlx.kernels.metal import Grid, Kernel, usable
-from lfm2audio_mlx.kernels.short_conv import weighted_sum
 
 __all__ = ["glu_conv"]
 

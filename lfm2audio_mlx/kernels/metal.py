@@ -32,6 +32,10 @@ SIMD = 32
 FLOATS = (mx.float32, mx.float16, mx.bfloat16)
 """Types that kernels compute on; inside, all is float32."""
 
+LEAST = 8
+"""Numbers in an input below which MLX hands it over in another address space, in which our texts do
+not look (`max_constant_array_size` in its metal_kernel.cpp)."""
+
 Size = tuple[int, int, int]
 Template = Mapping[str, int | bool | mx.Dtype]
 """Values of what a kernel's text leaves open, by name."""
@@ -105,10 +109,11 @@ class Kernel:
 
 
 def usable(*arrays: mx.array) -> bool:
-    """Do kernels run here, and on these, which must be of one type?"""
+    """Do kernels run here, and on these inputs, which must be of one type and not tiny?"""
     if _left_out or (_launcher is None and not _on_metal()):
         return False
-    return arrays[0].dtype in FLOATS and all(a.dtype == arrays[0].dtype for a in arrays)
+    dtype = arrays[0].dtype
+    return dtype in FLOATS and all(a.dtype == dtype and a.size >= LEAST for a in arrays)
 
 
 def _on_metal() -> bool:

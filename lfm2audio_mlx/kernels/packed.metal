@@ -46,7 +46,7 @@ struct Packed {
 
   float at(int row, int column) const {
     const size_t place = size_t(row) * columns + column;
-    const size_t bit = place / RUN * (BITS * RUN) + place % RUN * BITS;
+    const size_t bit = place * BITS;
     uint32_t found = words[bit / 32] >> (bit % 32);
     if (bit % 32 + BITS > 32) {
       found |= words[bit / 32 + 1] << (32 - bit % 32);

@@ -5,7 +5,7 @@ number for number: threefry counts, so any of them can be had by itself.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, cast
 
@@ -54,7 +54,7 @@ class Offer:
     """Which of the logits may be chosen: those below `limit`, and `also` if there is one."""
 
     limit: int
-    also: int = field(default=-1)
+    also: int = -1
 
 
 def sample_top_k(logits: mx.array, draws: Draws, place: int, offer: Offer) -> mx.array:
@@ -89,7 +89,7 @@ def _run(
     outputs: Outputs,
 ) -> list[mx.array]:
     B, N = logits.shape
-    sampling, threads = draws.sampling, 256 if N <= FEW else 1024
+    sampling, threads = draws.sampling, 256 if N <= FEW else 512
     settings = [place, draws.shape[0], offer.limit, offer.also, sampling.top_k]
     key = mx.array([0, 0], mx.uint32) if draws.key is None else draws.key
     return kernel(

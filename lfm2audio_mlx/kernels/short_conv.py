@@ -4,13 +4,12 @@ For a single step the twin is one launch too, once `mx.compile` has fused it, an
 copies (docs/speed.md): the kernel is for two positions and more.
 """
 
-from collections.abc import Sequence
-
 import mlx.core as mx
 
+from lfm2audio_mlx.kernels.depthwise import weighted_sum
 from lfm2audio_mlx.kernels.metal import Grid, Kernel, usable
 
-__all__ = ["Taps", "short_conv", "weighted_sum"]
+__all__ = ["Taps", "short_conv"]
 
 Taps = tuple[mx.array, ...]
 """The last inputs [B, 1, D] of a convolution, oldest first: all that it sees of the past."""
@@ -40,22 +39,6 @@ def short_conv(
         [((B, T, D), gated.dtype), *[((B, 1, D), gated.dtype)] * 2],
     )
     return y, (older, newer)
-
-
-def weighted_sum(
-    seen: Sequence[mx.array], weight: mx.array, bias: mx.array | None = None
-) -> mx.array:
-    """A depthwise convolution from what each of its K taps sees: K times [B, T, D], weight [K, D].
-
-    Shifted products: for a handful of taps this is elementwise work that fuses, and a grouped
-    convolution is slow on MLX's CPU backend.
-    """
-    # Slices, since an index would be looked up on the device.
-    weights = mx.split(weight, len(seen), axis=0)
-    y = seen[0] * weights[0]
-    for x, w in zip(seen[1:], weights[1:], strict=True):
-        y = y + x * w
-    return y if bias is None else y + bias
 
 
 def _ops(

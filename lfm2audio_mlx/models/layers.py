@@ -9,7 +9,6 @@ import mlx.core as mx
 import mlx.nn as nn
 
 from lfm2audio_mlx.kernels.projections import norm_swiglu, project_add
-from lfm2audio_mlx.kernels.short_conv import weighted_sum
 
 __all__ = ["DepthwiseConv", "SwiGLU", "head_weights", "join"]
 
@@ -39,19 +38,13 @@ class SwiGLU(nn.Module):
 
 
 class DepthwiseConv(nn.Module):
-    """One filter a channel over time, without padding: weight [K, D], bias [D]."""
+    """The weights of one filter a channel over time, [K, D], and biases [D]; kernels apply them."""
 
     def __init__(self, dim: int, kernel_size: int, bias: bool):
         super().__init__()
         self.weight = mx.zeros((kernel_size, dim))
         if bias:
             self.bias = mx.zeros((dim,))
-
-    def __call__(self, x: mx.array) -> mx.array:
-        """[B, T, D] -> [B, T - K + 1, D]."""
-        K = self.weight.shape[0]
-        T = x.shape[1] - K + 1
-        return weighted_sum([x[:, k : k + T] for k in range(K)], self.weight, self.get("bias"))
 
 
 def head_weights(queries: nn.RMSNorm, keys: nn.RMSNorm, heads: int, kv_heads: int) -> mx.array:

@@ -24,6 +24,8 @@ from lfm2audio_mlx.sampling import GREEDY, Sampling
 __all__ = ["CASES", "Case", "Maker"]
 
 EPS, THETA = 1e-5, 1e6
+QUIET = 0.01
+"""Scale of inputs to norms, beside which epsilon counts."""
 
 
 @dataclass
@@ -112,7 +114,7 @@ class Case:
 def project(rows: int, columns: int, bits: int, positions: int = 1, group: int = 64) -> Call:
     def call(make: Maker) -> Sequence[mx.array]:
         norm, layer = make.norm(columns), make.linear(rows, columns, bits, group)
-        return (norm_project(norm, layer, make.array(positions, 1, columns)),)
+        return (norm_project(norm, layer, make.array(positions, 1, columns, scale=QUIET)),)
 
     return call
 
@@ -145,7 +147,7 @@ def rope(
     B: int, T: int, heads: int, kv_heads: int, D: int, offsets: int | list[int], pairs: bool = False
 ) -> Call:
     def call(make: Maker) -> Sequence[mx.array]:
-        qkv = make.array(B, T, heads + 2 * kv_heads, D)
+        qkv = make.array(B, T, heads + 2 * kv_heads, D, scale=QUIET)
         weights = make.array(heads + kv_heads, D, scale=0.2, around=1)
         offset = offsets if isinstance(offsets, int) else mx.array(offsets)
         return qk_norm_rope(qkv, weights, kv_heads, EPS, THETA, offset, pairs)
@@ -194,10 +196,10 @@ def draw_and_embed(B: int, N: int, K: int, bits: int, sampling: Sampling) -> Cal
     return call
 
 
-def embed(B: int, n: int, N: int, K: int, bits: int, stride: int) -> Call:
+def embed(B: int, n: int, N: int, K: int, bits: int, stride: int, group: int = 64) -> Call:
     def call(make: Maker) -> Sequence[mx.array]:
         ids = mx.random.randint(0, N - stride * (n - 1), (B, n), key=mx.random.key(make.seed))
-        return (embed_rows(make.packed(N, K, bits), ids, stride),)
+        return (embed_rows(make.packed(N, K, bits, group), ids, stride),)
 
     return call
 
@@ -298,6 +300,7 @@ CASES = (
     Case("embed_rows", "8 of 2048, 6 bit", embed(1, 8, 8 * 2049, 2048, 6, 2049), published=True),
     Case("embed_rows", "3 x 2 of 192, 4 bit", embed(3, 2, 40, 192, 4, 20)),
     Case("embed_rows", "5 of 64, 8 bit", embed(5, 1, 33, 64, 8, 0)),
+    Case("embed_rows", "2 x 2 of 96, 6 bit by 32", embed(2, 2, 9, 96, 6, 4, group=32)),
     Case("rel_pos_attention", "50, 8 heads of 64 (4 s)", attend(1, 50, 8, 64), published=True),
     Case("rel_pos_attention", "375, 1 head of 64 (30 s)", attend(1, 375, 1, 64)),
     Case("rel_pos_attention", "2 x 33, 2 heads of 32", attend(2, 33, 2, 32)),

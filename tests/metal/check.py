@@ -14,7 +14,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-sys.path[:0] = [str(Path(__file__).parent)]
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2] / "scripts")]
 
 from cases import CASES, Case, Maker  # noqa: E402
 from harness import Machine, compare, expected, on_machine, tolerance  # noqa: E402

@@ -11,12 +11,9 @@ from lfm2audio_mlx.config import ModelConfig
 from lfm2audio_mlx.layout import join_layers
 from lfm2audio_mlx.models.lfm2_audio import Lfm2Audio
 from lfm2audio_mlx.weights import build
+from performance import PUBLISHED
 
-__all__ = ["PUBLISHED_LAYERS", "deep_config", "packed_model", "published_config", "small_config"]
-
-PUBLISHED_LAYERS = tuple(
-    "full_attention" if n in (2, 5, 8, 10, 12, 14) else "conv" for n in range(16)
-)
+__all__ = ["deep_config", "packed_model", "published_config", "small_config"]
 
 
 def small_config(config: ModelConfig) -> ModelConfig:
@@ -38,7 +35,7 @@ def deep_config(config: ModelConfig) -> ModelConfig:
     small = small_config(config)
     return replace(
         small,
-        lfm=replace(small.lfm, layer_types=PUBLISHED_LAYERS),
+        lfm=replace(small.lfm, layer_types=PUBLISHED["lfm"]["layer_types"]),
         depthformer=replace(small.depthformer, layers=6),
         conformer=replace(small.conformer, n_layers=17),
     )
@@ -46,14 +43,12 @@ def deep_config(config: ModelConfig) -> ModelConfig:
 
 def published_config(config: ModelConfig) -> ModelConfig:
     """Backbone and depthformer of LFM2-Audio-1.5B (model card); the encoder stays small."""
-    deep = deep_config(config)
-    backbone = {"hidden_size": 2048, "num_attention_heads": 32, "num_key_value_heads": 8}
-    depth = {"dim": 1024, "heads": 32, "kv_heads": 8, "ff_dim": 2816}
+    small = small_config(config)
     return replace(
-        deep,
-        lfm=replace(deep.lfm, **backbone, ff_dim=8192),
-        depthformer=replace(deep.depthformer, **depth),
-        conformer=replace(deep.conformer, n_layers=1),
+        small,
+        lfm=replace(small.lfm, **PUBLISHED["lfm"]),
+        depthformer=replace(config.depthformer, **PUBLISHED["depthformer"]),
+        conformer=replace(small.conformer, n_layers=1),
     )
 
 

@@ -4,18 +4,25 @@ import math
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import mlx.core as mx
+import mlx.nn as nn
 import numpy as np
 import pytest
 
 from cases import CASES, Case, Maker
 from harness import Machine, compare, expected, on_machine, tolerance
+from lfm2audio_mlx import kernels as kernel_texts
 from lfm2audio_mlx.kernels.metal import FLOATS, Kernel, launching, usable, without_kernels
+from lfm2audio_mlx.kernels.projections import norm_project, project_add
+from lfm2audio_mlx.kernels.rel_pos_attention import rel_pos_attention
 from lfm2audio_mlx.kernels.sample_top_k import Draws, Offer, sample_top_k
 from lfm2audio_mlx.sampling import GREEDY, Sampling
 from machine import KernelFault
-from small_kernels import needs_compiler
+from small_kernels import needs_compiler, run
 
 EVERY = [(case, dtype) for case in CASES for dtype in FLOATS]
 NAMES = [f"{case.kernel}: {case.shape}, {str(dtype).split('.')[-1]}" for case, dtype in EVERY]
@@ -92,6 +99,101 @@ def test_ties_and_signs_of_zero(dtype: mx.Dtype):
 
 
 @needs_compiler
+@pytest.mark.parametrize("places", [(3, 259), (300, 599), (0, 256, 512)])
+def test_the_first_of_the_largest_wins_wherever_it_is(places: tuple[int, ...]):
+    """In one thread's share, in two of one simdgroup's, in two simdgroups'."""
+    logits = mx.zeros((1, 600), mx.bfloat16)
+    logits[0, mx.array(places)] = 1.0
+    with launching(Machine(0)):
+        code = sample_top_k(logits, Draws(GREEDY, None, (1, 1, 600)), 0, Offer(600))
+    assert code.tolist() == [places[0]]
+
+
+def drawn(key: mx.array, places: mx.array, count: int) -> np.ndarray:
+    """Numbers of the `count` that `draw.metal` draws from a key."""
+    header = (Path(kernel_texts.__file__).parent / "draw.metal").read_text("utf-8")
+    body = """
+        const uint n = thread_position_in_grid.x;
+        noise[n] = gumbel(uint2(key[0], key[1]), places[n], uint(count[0]));
+    """
+    inputs = {"key": key, "places": places.astype(mx.uint32), "count": mx.array([count])}
+    outputs = {"noise": (places.shape, mx.float32)}
+    return np.array(run(body, inputs, outputs, (places.size, 1, 1), (32, 1, 1), header=header)[0])
+
+
+@needs_compiler
+@pytest.mark.parametrize("count", [8, 9, 2048, 2049])
+def test_noise_is_what_mlx_draws(count: int):
+    key = mx.random.key(count)
+    wanted = np.array(mx.random.gumbel((count,), key=key))
+    ours = drawn(key, mx.arange(count), count)
+    assert np.abs(ours - wanted).max() < 1e-5  # logarithms of two libraries, in float32
+
+
+@needs_compiler
+def test_no_noise_is_infinite():
+    """A number so near to one that it is one in float32: once in 33 million, so it is looked for."""
+    count = 1 << 22
+    for seed in range(100):
+        key = mx.random.key(seed)
+        bits = np.array(mx.random.bits((count,), key=key))
+        if bits.max() >= 0xFFFFFF80:
+            break
+    place = int(bits.argmax())
+    assert np.float32(bits[place]) / np.float32(2**32) == 1.0
+    ours = drawn(key, mx.array([place] * 8), count)
+    assert np.isfinite(ours).all()
+    assert ours[0] > 16
+
+
+def launched_by(call: Callable[[], object]) -> list[str]:
+    """Kernels that something would launch; none runs."""
+    names: list[str] = []
+
+    def note(kernel: Kernel, *rest: Any) -> list[mx.array]:
+        names.append(kernel.name)
+        return [mx.zeros(shape, dtype) for shape, dtype in rest[-1]]
+
+    with launching(note):
+        call()
+    return names
+
+
+@pytest.mark.parametrize(
+    ("layer", "used"),
+    [
+        (nn.QuantizedLinear(64, 64, bias=False, bits=4), True),
+        (nn.QuantizedLinear(64, 64, bias=True, bits=4), False),
+        (nn.QuantizedLinear(64, 64, bias=False, bits=3), False),
+        (nn.QuantizedLinear(64, 64, bias=False, bits=5), False),
+        (nn.QuantizedLinear(64, 64, bias=False, bits=4, group_size=32, mode="mxfp4"), False),
+        (nn.Linear(64, 64, bias=False), False),
+    ],
+)
+def test_only_weights_that_a_kernel_reads_go_to_it(layer: nn.Module, used: bool):
+    norm, x = nn.RMSNorm(64), mx.zeros((1, 64))
+    assert launched_by(lambda: norm_project(norm, layer, x)) == ["norm_project"] * used
+    assert launched_by(lambda: project_add(layer, x, x)) == ["project_add"] * used
+
+
+@pytest.mark.parametrize(("positions", "used"), [(1, True), (4, True), (5, False), (16, False)])
+def test_many_positions_are_for_matrix_kernels(positions: int, used: bool):
+    norm, layer = nn.RMSNorm(64), nn.QuantizedLinear(64, 64, bias=False, bits=4)
+    x = mx.zeros((1, positions, 64))
+    assert launched_by(lambda: norm_project(norm, layer, x)) == ["norm_project"] * used
+
+
+@pytest.mark.parametrize(
+    ("length", "D", "used"), [(512, 32, True), (513, 32, False), (9, 48, False)]
+)
+def test_the_encoders_attention_has_its_limits(length: int, D: int, used: bool):
+    qkv, distances = mx.zeros((1, length, 3, 2, D)), mx.zeros((2 * length - 1, 2, D))
+    bias = mx.zeros((2, D))
+    launched = launched_by(lambda: rel_pos_attention(qkv, distances, bias, bias))
+    assert launched == ["rel_pos_attention"] * used
+
+
+@needs_compiler
 @pytest.mark.parametrize("rest", [math.nan, -math.inf, 0.0])
 def test_logits_that_are_no_numbers_choose_nothing_outside(rest: float):
     logits = mx.where(mx.arange(40) > 33, math.nan, mx.full((2, 40), rest))
@@ -103,13 +205,14 @@ def test_logits_that_are_no_numbers_choose_nothing_outside(rest: float):
 
 
 def test_kernels_are_left_out_where_they_do_not_run():
-    assert not usable(mx.zeros((2,))) or mx.metal.is_available()
+    assert not usable(mx.zeros((8,))) or mx.metal.is_available()
     with launching(Machine(0)):
-        assert usable(mx.zeros((2,)))
-        assert not usable(mx.zeros((2,), mx.int32))
-        assert not usable(mx.zeros((2,)), mx.zeros((2,), mx.float16))
+        assert usable(mx.zeros((8,)))
+        assert not usable(mx.zeros((7,)))
+        assert not usable(mx.zeros((8,), mx.int32))
+        assert not usable(mx.zeros((8,)), mx.zeros((8,), mx.float16))
         with without_kernels():
-            assert not usable(mx.zeros((2,)))
+            assert not usable(mx.zeros((8,)))
 
 
 @pytest.mark.metal
@@ -117,7 +220,7 @@ def test_kernels_are_left_out_where_they_do_not_run():
 def test_an_environment_variable_leaves_them_out(setting: str, used: bool):
     code = (
         "import mlx.core as mx; from lfm2audio_mlx.kernels.metal import usable;"
-        "print(usable(mx.zeros((2,))))"
+        "print(usable(mx.zeros((8,))))"
     )
     environment = os.environ | {"LFM_KERNELS": setting}
     found = subprocess.check_output([sys.executable, "-c", code], env=environment, text=True)

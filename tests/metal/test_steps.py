@@ -101,8 +101,10 @@ def test_rows_of_a_batch(model: Lfm2Audio):
     assert machine.copies == 0
 
 
-def test_a_clip_is_heard(model: Lfm2Audio):
-    features = mx.random.normal((1, 150, 128), key=mx.random.key(3))
+@pytest.mark.parametrize("frames", [16, 150])
+def test_a_clip_is_heard(model: Lfm2Audio, frames: int):
+    """Of 2 positions and of 19: layers with biases are for neither kernel of projections."""
+    features = mx.random.normal((1, frames, 128), key=mx.random.key(3))
     machine = Machine(0)
     with launching(machine):
         ours = model.embed_audio(features)

@@ -1,5 +1,6 @@
 """Which codes a frame may hold, and that each codebook hears the one before."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import mlx.core as mx
@@ -8,12 +9,14 @@ import pytest
 
 from lfm2audio_mlx.engine import Engine
 from lfm2audio_mlx.kernels import sample_top_k
+from lfm2audio_mlx.kernels.metal import without_kernels
 from lfm2audio_mlx.tokens import CODEBOOK_SIZE, END_OF_AUDIO
 
 
 @pytest.fixture
-def forced(monkeypatch: pytest.MonkeyPatch) -> dict[int, int]:
-    """Codes that are chosen whatever the logits, by codebook: -1 is the last that is offered."""
+def forced(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[int, int]]:
+    """Codes that are chosen whatever the logits, by codebook: -1 is the last that is offered. It
+    is the twin of the sampler that is made to, so no kernels run."""
     codes: dict[int, int] = {}
     choose = sample_top_k._choose
 
@@ -23,7 +26,8 @@ def forced(monkeypatch: pytest.MonkeyPatch) -> dict[int, int]:
         return mx.full((logits.shape[0],), codes[place] % logits.shape[1])
 
     monkeypatch.setattr(sample_top_k, "_choose", chosen)
-    return codes
+    with without_kernels():
+        yield codes
 
 
 def test_only_codebook_0_is_offered_the_end_of_the_audio(

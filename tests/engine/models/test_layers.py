@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from mlx.utils import tree_map
 
-from lfm2audio_mlx.models.layers import DepthwiseConv
 from lfm2audio_mlx.models.mimi import DepthwiseUpsample
 from lfm2audio_mlx.models.seanet import CausalConv, CausalUpsample
 
@@ -22,14 +21,6 @@ def filled(layer: Layer, seed: int) -> Layer:
     mx.random.seed(seed)
     layer.update(tree_map(lambda weight: mx.random.normal(weight.shape), layer.parameters()))
     return layer
-
-
-@pytest.mark.parametrize("kernel_size", [1, 3, 4, 9])
-def test_depthwise_convolution(kernel_size: int):
-    layer = filled(DepthwiseConv(6, kernel_size, bias=True), 1)
-    x = mx.random.normal((2, 20, 6))
-    theirs = mx.conv1d(x, layer.weight.T[..., None], groups=6) + layer.bias
-    assert np.allclose(layer(x), theirs, atol=TOLERANCE)
 
 
 @pytest.mark.parametrize(("kernel_size", "dilation"), [(7, 1), (3, 2), (1, 1), (3, 1)])
