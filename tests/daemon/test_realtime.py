@@ -394,8 +394,8 @@ def test_nonsense_is_an_error_and_no_end(daemon: Daemon, message: str | bytes):
 
 
 def test_a_message_may_not_be_huge(daemon: Daemon):
-    """It is refused as soon as it is announced: a masked frame of text, and its length. (Of one that
-    is sent whole the connection may be reset before the reason is read.)"""
+    """It is refused as soon as it is announced: a masked frame of text, and its length. Of one that
+    is sent whole the connection may be reset before the reason is read."""
     with daemon.raw() as connection:
         assert told(connection)["type"] == "session.created"
         connection.socket.sendall(b"\x81\xff" + struct.pack("!Q", 17 << 20) + bytes(4))
