@@ -56,6 +56,23 @@ long-recording: $(VENV)/test ## two hours of speech through `lfm transcribe` (ne
 commands: $(VENV)/demo ## write docs/commands.md anew
 	@$(BIN)/python scripts/commands.py > docs/commands.md
 
+manual: $(VENV)/demo ## write docs/lfm.1 anew
+	@$(BIN)/python scripts/manual.py > docs/lfm.1
+
+formula: $(VENV)/demo ## write Formula/lfm.rb anew, from uv.lock
+	@$(BIN)/python scripts/formula.py
+
+lock: ## write uv.lock anew (needs uv and the network)
+	uv lock
+	@$(MAKE) --no-print-directory formula
+
+dist: $(VENV)/test ## the source archive and the wheel
+	@$(BIN)/python scripts/distribution.py
+
+mac-check: $(VENV)/test ## what of a Mac can be checked here: formula, manual, wheel, plists
+	$(BLAS_NOTE)
+	@$(RUN)python scripts/mac_check.py
+
 performance: $(VENV)/demo ## derive docs/performance.md anew
 	$(BLAS_NOTE)
 	@$(RUN)python scripts/performance.py > docs/performance.md
@@ -109,4 +126,4 @@ install = @if command -v uv >/dev/null; then \
 	uv pip install --quiet --python $(BIN)/python $(1); else \
 	$(BIN)/python -m pip install --quiet $(1); fi
 
-.PHONY: help demo test parity metal-check cli-check daemon-check long-recording commands performance full-size compare turns lint format clean
+.PHONY: help demo test parity metal-check cli-check daemon-check long-recording commands manual formula lock dist mac-check performance full-size compare turns lint format clean

@@ -46,6 +46,7 @@ COMMANDS = {
         "stop": ("resident:stop", "Let the model in memory go."),
     },
     "Housekeeping": {
+        "shortcuts": ("shortcuts:shortcuts", "LFM in the Services menu and in Shortcuts."),
         "doctor": ("doctor:doctor", "Check the machine, the model and the sound devices."),
         "bench": ("bench:bench", "Measure how fast a model is on this machine."),
         "config": ("config:config", "Show or set what stands in for options."),

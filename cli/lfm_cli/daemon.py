@@ -1,5 +1,6 @@
 """`lfm daemon`: the resident service in the background; and what the other commands need of it."""
 
+import logging
 import os
 import sys
 import time
@@ -9,11 +10,15 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
-from lfm2audio_mlx.errors import DaemonError
+from lfm2audio_mlx.errors import DaemonError, RequestError
+from lfm_cli.model import ModelOption
 from lfm_cli.options import KeepAliveOption
+from lfm_cli.program import stable_program
 from lfm_cli.terminal import JsonOption, columns, emit, printable, waiting
 
 __all__ = ["daemon", "ensure_daemon"]
+
+log = logging.getLogger(__name__)
 
 daemon = typer.Typer(
     rich_markup_mode=None,
@@ -23,6 +28,7 @@ daemon = typer.Typer(
 
 POLL_SECONDS = 0.2
 NONE_RUNS = "no daemon runs; `lfm daemon start` starts one"
+SLEEPS = "no daemon runs; it is installed, and starts when something connects"
 
 
 @daemon.command()
@@ -35,9 +41,7 @@ def start(keep_alive: KeepAliveOption = None, as_json: JsonOption = False) -> No
 
     options = [] if keep_alive is None else ["--keep-alive", keep_alive]
     if keep_alive is not None:
-        from lfm_daemon.keepalive import seconds_of
-
-        seconds_of(keep_alive)
+        _checked(keep_alive)
     with waiting("starting the daemon"):
         ensure(_command(*options), _environment())
     if as_json:
@@ -54,8 +58,11 @@ def stop(as_json: JsonOption = False) -> None:
 
     with waiting("the daemon ends"):
         ended = launch.stop()
+    again = _installed()
     if not ended:
-        raise DaemonError(NONE_RUNS)
+        raise DaemonError(SLEEPS if again else NONE_RUNS)
+    if again:
+        log.info("it starts again when something connects; `lfm daemon uninstall` ends that")
     if as_json:
         _tell(None)
 
@@ -67,12 +74,54 @@ def restart(keep_alive: KeepAliveOption = None, as_json: JsonOption = False) -> 
     Example: lfm daemon restart
     """
     from lfm_daemon import launch
-    from lfm_daemon.keepalive import USUAL, seconds_of
 
-    seconds_of(USUAL if keep_alive is None else keep_alive)
+    if keep_alive is not None:
+        _checked(keep_alive)
     with waiting("the daemon ends"):
         launch.stop()
     start(keep_alive, as_json)
+
+
+@daemon.command()
+def install(
+    keep_alive: KeepAliveOption = None, model: ModelOption = None, as_json: JsonOption = False
+) -> None:
+    """Have the daemon there after each login: it starts when something connects.
+
+    On a Mac launchd sees to it, by an agent in ~/Library/LaunchAgents; on Linux systemd, by units
+    in ~/.config/systemd/user. Installing again changes what has changed, and nothing else.
+
+    Example: lfm daemon install --keep-alive 30m
+    """
+    from lfm2audio_mlx.installed import find_model, model_name
+    from lfm_daemon import managers
+    from lfm_daemon.agent import wished
+    from lfm_daemon.keepalive import USUAL, seconds_of
+
+    seconds_of(USUAL if keep_alive is None else keep_alive)
+    name = None if model is None else model_name(find_model(model).absolute())
+    agent = wished(stable_program(), keep_alive, name)
+    with waiting("the daemon is installed"):
+        changed = managers.install(agent)
+    path = managers.manager().paths[0]
+    log.info("%s: %s", path, "installed" if changed else "is installed already")
+    if as_json:
+        _tell(None)
+
+
+@daemon.command()
+def uninstall(as_json: JsonOption = False) -> None:
+    """Undo what `lfm daemon install` did; the daemon ends. Nothing happens if it did nothing.
+
+    Example: lfm daemon uninstall
+    """
+    from lfm_daemon import managers
+
+    with waiting("the daemon ends"):
+        gone = managers.uninstall()
+    log.info("uninstalled" if gone else "the daemon is not installed")
+    if as_json:
+        _tell(None)
 
 
 @daemon.callback(invoke_without_command=True)
@@ -98,14 +147,16 @@ def status(as_json: JsonOption = False) -> None:
     if as_json:
         _tell(found)
         raise typer.Exit(0 if found else 4)
+    path = _installed()
     if not found:
-        raise DaemonError(NONE_RUNS)
+        raise DaemonError(SLEEPS if path else NONE_RUNS)
     rows = [
         ("state", found["state"]),
         ("version", found["version"]),
         ("process", str(found["pid"])),
         ("socket", str(socket_path())),
         ("log", str(log_path())),
+        ("installed", str(path or "no")),
     ]
     columns(rows)
 
@@ -159,7 +210,31 @@ def _tell(found: dict[str, Any] | None) -> None:
 
     about = {name: found[name] for name in ("state", "version", "pid")} if found else {}
     where = {"socket": str(socket_path()), "log": str(log_path())}
-    emit("daemon", running=found is not None, **about, **where)
+    if path := _installed():
+        where["agent"] = str(path)
+    emit("daemon", running=found is not None, installed=path is not None, **about, **where)
+
+
+def _installed() -> Path | None:
+    """The agent's file, if launchd or systemd starts the daemon."""
+    from lfm_daemon import managers
+
+    return managers.manager().paths[0] if managers.installed() else None
+
+
+def _checked(keep_alive: str) -> None:
+    """A time for a daemon that this command starts.
+
+    Raises:
+        RequestError: it is none, or somebody else starts the daemon.
+    """
+    from lfm_daemon.keepalive import seconds_of
+
+    seconds_of(keep_alive)
+    if _installed():
+        raise RequestError(
+            f"the daemon is installed: `lfm daemon install --keep-alive={keep_alive}` changes that"
+        )
 
 
 def _show(line: str, as_json: bool) -> None:

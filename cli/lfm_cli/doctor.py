@@ -21,6 +21,7 @@ import typer
 from lfm2audio_mlx import __version__, installed
 from lfm2audio_mlx.errors import DaemonError, LfmError, ModelError
 from lfm2audio_mlx.installed import EMBEDDED, find_model, preferred
+from lfm_cli.agent_check import agent
 from lfm_cli.finding import Finding
 from lfm_cli.kernel_check import kernels
 from lfm_cli.machine import chip_and_system
@@ -336,5 +337,6 @@ CHECKS: dict[str, Callable[[str | None], Finding]] = {
     "disk": _disk,
     "folder": _access,
     "daemon": _daemon,
+    "agent": agent,
 }
 """All checks in the order in which they are told, each for the model that is wished for."""

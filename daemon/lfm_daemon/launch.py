@@ -14,7 +14,7 @@ from typing import Any
 from lfm2audio_mlx import __version__
 from lfm2audio_mlx.errors import DaemonError
 from lfm_daemon.client import ask
-from lfm_daemon.instance import running
+from lfm_daemon.instance import held, listening, running
 from lfm_daemon.paths import log_path, private
 
 __all__ = ["ensure", "health", "start", "stop"]
@@ -38,7 +38,8 @@ def health() -> dict[str, Any] | None:
 
 
 def ensure(command: Sequence[str], env: Mapping[str, str]) -> None:
-    """Have a daemon of this very version running; `command` starts one in the foreground.
+    """Have a daemon of this very version running; `command` starts one in the foreground, unless
+    launchd or systemd does.
 
     Raises:
         DaemonError: it cannot be started, or an old one does not end.
@@ -50,8 +51,32 @@ def ensure(command: Sequence[str], env: Mapping[str, str]) -> None:
             raise DaemonError(f"a daemon of version {found['version']} runs, and is busy")
         stop()
         found = None
-    if not found:
+    if not found and not _woken():
         start(command, env)
+
+
+def _woken() -> bool:
+    """Have launchd or systemd start the daemon, by asking it something; False, if they keep no
+    socket for it.
+
+    Raises:
+        DaemonError: they do, and start none, or one of another version.
+    """
+    if not listening():
+        return False
+    try:
+        found = ask("GET", "/health", timeout=START_SECONDS)
+    except DaemonError as error:
+        raise DaemonError(
+            f"the installed daemon does not start: {log_path()} may say why, `lfm doctor` what to "
+            "do about it"
+        ) from error
+    if found["version"] != __version__:
+        raise DaemonError(
+            f"the installed daemon is of version {found['version']}, and this is {__version__}: "
+            "`lfm daemon install` puts this one in its place"
+        )
+    return True
 
 
 def start(command: Sequence[str], env: Mapping[str, str]) -> None:
@@ -85,7 +110,7 @@ def start(command: Sequence[str], env: Mapping[str, str]) -> None:
         with suppress(DaemonError):
             if health():
                 return
-        if not _lives(process.pid) and running() is None:
+        if not _lives(process.pid) and not held():
             raise DaemonError(f"the daemon ended at once; {log_path()} may say why")
         time.sleep(POLL_SECONDS)
     raise DaemonError(f"the daemon does not answer after {START_SECONDS:.0f} s")

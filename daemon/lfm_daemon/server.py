@@ -16,6 +16,7 @@ import uvicorn
 from lfm2audio_mlx import __version__
 from lfm2audio_mlx.errors import DaemonError, RequestError
 from lfm_daemon.access import HOSTS, PrivateProtocol
+from lfm_daemon.activation import handed_over
 from lfm_daemon.app import application
 from lfm_daemon.instance import BACKLOG, claimed
 from lfm_daemon.logs import log_to
@@ -60,7 +61,7 @@ def serve(settings: Settings, ready: Callable[[], None] = lambda: None) -> None:
         if not settings.token or len(settings.token) < 16:
             raise RequestError("--port needs a token of 16 characters or more: --token, LFM_TOKEN")
     with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(claimed())]
+        sockets = [stack.enter_context(claimed(handed_over()))]
         log_to(settings.foreground)
         cleared()
         if settings.port is not None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+from agents import system  # noqa: F401 - a fixture for all
 from pulse import pulse  # noqa: F401 - a fixture for all
 
 from lfm_convert.convert import convert

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from agents import system  # noqa: F401 - a fixture for all
 from workbench import workers
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

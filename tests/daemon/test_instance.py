@@ -1,11 +1,13 @@
 """One daemon a user, however many begin at once and however they end."""
 
 import errno
+import fcntl
 import os
 import signal
 import socket
 import stat
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,7 +16,7 @@ import pytest
 from workbench import python
 
 from lfm2audio_mlx.errors import DaemonError
-from lfm_daemon.instance import claimed, connected, running
+from lfm_daemon.instance import claimed, connected, held, running
 from lfm_daemon.paths import lock_path, private, run_folder, socket_path
 
 HOLDS = """
@@ -146,6 +148,19 @@ def test_what_a_killed_one_left_is_no_hindrance(holder: subprocess.Popen[str]):
         listener.listen()
         assert running() == os.getpid()
     assert not socket_path().exists()
+
+
+def test_who_only_looks_keeps_nobody_from_it():
+    assert not held()
+    private(run_folder())
+    lock_path().touch()
+    assert not held()
+    with lock_path().open() as looked_at:
+        fcntl.flock(looked_at, fcntl.LOCK_SH)
+        threading.Timer(0.1, fcntl.flock, (looked_at, fcntl.LOCK_UN)).start()
+        with claimed():
+            assert held() and held()
+    assert not held()
 
 
 def test_a_process_that_it_starts_does_not_hold_it_any_longer():
