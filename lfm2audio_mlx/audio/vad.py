@@ -151,10 +151,11 @@ class SpeechCutter:
 
     def _cut(self, end: int, keep: int) -> list[Speech]:
         """Give the held chunks up to `end` as a span; go on with the last `keep` of all."""
-        is_speech = self._is_speech(self._voice[:end])
-        speech, self.pausing = self._span(end), None
+        # After a cut for length nothing may be left of the voice, not even a chunk.
+        found = [self._span(end)] if self._is_speech(self._voice[:end]) else []
+        self.pausing = None
         self._keep(keep)
-        return [speech] if is_speech else []
+        return found
 
     def _span(self, end: int) -> Speech:
         """The held chunks up to `end`."""
