@@ -21,7 +21,7 @@ Made from the commands themselves (`make commands`); `lfm COMMAND --help` says t
 | 1 | some input failed; a line on stderr says which and why, the rest is done |
 | 2 | wrong usage |
 | 3 | no model is installed, the one asked for is not, or it cannot be used |
-| 4 | kept for the daemon |
+| 4 | the daemon cannot be started or reached, or gave a request up |
 | 130 | interrupted (ctrl-C); 143: ended by another process |
 
 Results go to stdout and nothing else does; messages and progress go to stderr, progress only

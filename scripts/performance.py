@@ -38,9 +38,9 @@ is true.
   dispatches more in [another engine](https://github.com/antonellof/ferrox/issues/149). MLX begins
   another command buffer after 40 or 50 launches or as many MB, and each costs **20 µs** (the same
   issue).
-- Not in it: that no kernel reaches the full bandwidth (80 % is good) or speed (70 % of it in large
-  matrix products), the host's own time, and what overlaps. An answer is begun in the pause before a
-  turn's end is certain, so most of the last line is not waited for ([speed.md](speed.md)).
+- Not in it: that no kernel reaches the full bandwidth or speed, the host's own time, and what
+  overlaps. An answer is begun in the pause before a turn's end is certain, so most of the last line
+  is not waited for ([speed.md](speed.md), `make turns`).
 
 `LFM_KERNELS=off` runs without our kernels, to compare.
 

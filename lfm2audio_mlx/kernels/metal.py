@@ -7,10 +7,11 @@ those of Metal's attributes that it names; whatever it includes by `headers` sta
 
 import os
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import mlx.core as mx
 
@@ -54,8 +55,8 @@ class Grid:
 Launcher = Callable[["Kernel", Sequence[mx.array], Template, Grid, Outputs], list[mx.array]]
 """What may be put in place of a launch: it gets the kernel, and what the kernel is called with."""
 
-_launcher: Launcher | None = None
-_left_out = False
+_how: Launcher | bool = True
+"""True: by MLX, where there is Metal. False: not at all."""
 
 
 class Kernel:
@@ -86,9 +87,8 @@ class Kernel:
         outputs: Outputs,
     ) -> list[mx.array]:
         """Arrays of the shapes and types in `outputs`."""
-        if _launcher:
-            return _launcher(self, inputs, template, grid, outputs)
-        return self.launch(inputs, template, grid, outputs)
+        launch = Kernel.launch if isinstance(_how, bool) else _how
+        return launch(self, inputs, template, grid, outputs)
 
     def launch(
         self,
@@ -110,38 +110,37 @@ class Kernel:
 
 def usable(*arrays: mx.array) -> bool:
     """Do kernels run here, and on these inputs, which must be of one type and not tiny?"""
-    if _left_out or (_launcher is None and not _on_metal()):
+    if _how is False or (_how is True and not _on_metal()):
         return False
     dtype = arrays[0].dtype
     return dtype in FLOATS and all(a.dtype == dtype and a.size >= LEAST for a in arrays)
 
 
 def _on_metal() -> bool:
-    if os.environ.get("LFM_KERNELS", "on") == "off" or not mx.metal.is_available():
-        return False
-    return mx.default_device() == mx.Device(mx.gpu)
+    return _wanted() and mx.default_device() == mx.Device(mx.gpu)
+
+
+@cache
+def _wanted() -> bool:
+    """Once for a process: this is asked for every operation of a step."""
+    return os.environ.get("LFM_KERNELS") != "off" and mx.metal.is_available()
 
 
 @contextmanager
-def launching(launcher: Launcher) -> Generator[None]:
-    """Use kernels meanwhile whatever the device, and launch them so: for tests and counting."""
-    global _launcher
-    before, _launcher = _launcher, launcher
+def launching(launcher: Launcher | Literal[False]) -> Generator[None]:
+    """Use kernels meanwhile whatever the device, and launch them so, or use none: for tests and
+    counting. What `mx.compile` has seen already stays as it is."""
+    global _how
+    before, _how = _how, launcher
     try:
         yield
     finally:
-        _launcher = before
+        _how = before
 
 
-@contextmanager
-def without_kernels() -> Generator[None]:
-    """Use none meanwhile, to compare. What `mx.compile` has seen already stays as it is."""
-    global _left_out
-    before, _left_out = _left_out, True
-    try:
-        yield
-    finally:
-        _left_out = before
+def without_kernels() -> AbstractContextManager[None]:
+    """Use none meanwhile, to compare."""
+    return launching(False)
 
 
 def _text(name: str) -> str:
