@@ -8,6 +8,7 @@ tables hold the rest, as patterns for original names. `drop`: known and not need
 # pyright: reportUnknownMemberType=false, reportMissingTypeStubs=false
 # (MLX's stubs are partial.)
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -23,6 +24,18 @@ class Rules:
     drop: tuple[str, ...]
     rename: tuple[tuple[str, str], ...]
     layout: tuple[tuple[str, str], ...]
+
+    def our_name(self, original: str) -> str | None:
+        """What a tensor is called here; None if it is not needed."""
+        if any(re.fullmatch(pattern, original) for pattern in self.drop):
+            return None
+        for pattern, replacement in self.rename:
+            original = re.sub(pattern, replacement, original)
+        return original
+
+    def layout_of(self, original: str) -> str | None:
+        """Which of `LAYOUTS` a tensor gets, if any."""
+        return next((name for pattern, name in self.layout if re.fullmatch(pattern, original)), None)
 
 
 RULES = {

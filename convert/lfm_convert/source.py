@@ -158,15 +158,9 @@ def _translate(part: str, tensors: Tensors) -> Tensors:
     rules = RULES[part]
     made: Tensors = {}
     for name, tensor in tensors.items():
-        if any(re.fullmatch(pattern, name) for pattern in rules.drop):
-            continue
-        for pattern, layout in rules.layout:
-            if re.fullmatch(pattern, name):
-                tensor = _rearrange(tensor, layout, name)
-                break
-        for pattern, replacement in rules.rename:
-            name = re.sub(pattern, replacement, name)
-        made[name] = tensor
+        if ours := rules.our_name(name):
+            layout = rules.layout_of(name)
+            made[ours] = _rearrange(tensor, layout, name) if layout else tensor
     return made
 
 

@@ -33,6 +33,8 @@ Usage: python make_goldens.py DATA [--nano FOLDER], with DATA the folder ``tests
     detok.codes    [8, 21]        random codes; v25 only
     detok.wave     [21 * 1920]    decoded in one shot
 
+``training.safetensors``: see `training_golden.py`; of the checkpoint "v1"
+
 ``nano.json``
     asr: file, voice, seen, truth, tokens, text; tts: voice, prompt, sentence, modality, tokens,
     text; chat: the same with file and truth. `tokens` are text ids in asr; else a list for each
@@ -52,6 +54,7 @@ import scenarios
 from checkpoints import NAMES, digest, write_checkpoint
 from recorder import Reference, Reply
 from scenarios import Item
+from training_golden import training_golden
 
 Arrays = dict[str, torch.Tensor]
 MARGIN = 1e-4  # below this, float32 noise might choose another token than ours
@@ -75,11 +78,14 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             write_checkpoint(name, Path(folder), arguments.data / "tokenizer")
             arrays = _checkpoint(Path(folder), speech)
-            _save(arrays, goldens / f"{name}.safetensors", {"checkpoint": digest(Path(folder))})
+            made_of = digest(Path(folder))
+            _save(arrays, goldens / f"{name}.safetensors", {"checkpoint": made_of})
             if name == NAMES[0]:
                 reference = recorder.load(Path(folder))
                 arrays = _mel(reference, speech) | _exact_mel(reference, speech)
                 _save(arrays, goldens / "mel.safetensors", {})
+                arrays = training_golden(Path(folder), speech)
+                _save(arrays, goldens / "training.safetensors", {"checkpoint": made_of})
     if arguments.nano:
         text = json.dumps(_nano(arguments.nano), ensure_ascii=False)
         # One item a line: `git diff` then shows what moved.

@@ -69,3 +69,36 @@ NANO_QUESTIONS = ("seen_04", "unseen_12")  # recordings of its `test` folder
 def voice_prompt(voice: str) -> str:
     """The system prompt for speech in one of the named voices."""
     return f"Perform TTS. Use the {voice} voice."
+
+
+class Line(NamedTuple):
+    """One turn of a conversation to learn from: `texts` before `frames` of speech, or both
+    `interleaved`, or a `clip`."""
+
+    role: Literal["system", "user", "assistant"]
+    text: str = ""
+    clip: str = ""
+    frames: int = 0
+    interleaved: bool = False
+
+
+TRAINING_FACTS = {"text_loss_multiplier": 1.5, "audio_loss_multiplier": 0.5}  # into config.json
+TRAINING = (
+    (
+        Line("system", ASR_PROMPT),
+        Line("user", clip="time"),
+        Line("assistant", "What time is it?"),
+    ),
+    (
+        Line("system", TTS_PROMPT),
+        Line("user", TTS_TEXTS[1]),
+        Line("assistant", frames=7),
+    ),
+    (
+        Line("system", CHAT_PROMPT),
+        Line("user", clip="light"),
+        Line("assistant", "Turning on the kitchen light now.", frames=29, interleaved=True),
+        Line("user", "Thank you.", clip="mom"),
+        Line("assistant", "You are welcome!", frames=5, interleaved=True),
+    ),
+)

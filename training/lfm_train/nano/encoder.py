@@ -1,0 +1,116 @@
+"""The encoder's training: it learns to name words by itself, before there is a language model.
+
+CTC over whole words, since a position lasts 80 ms and letters come faster. Its head is thrown away.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+import mlx.nn as nn
+import numpy as np
+
+from lfm2audio_mlx.config import ModelConfig
+from lfm2audio_mlx.kernels.depthwise import weighted_sum
+from lfm2audio_mlx.models.conformer import Conformer, ConvolutionModule
+from lfm_train.ctc import ctc_loss, ctc_read
+from lfm_train.nano.grammar import vocabulary
+from lfm_train.nano.hearing import Listener
+from lfm_train.training import Plan, train
+
+__all__ = ["Recogniser", "read", "train_encoder"]
+
+
+class NormedConvolution(ConvolutionModule):
+    """The conformer's convolution with its batch norm apart, which learns as it goes. The
+    parameters are those of the module that it stands for."""
+
+    def __init__(self, module: ConvolutionModule):
+        nn.Module.__init__(self)
+        for name, child in module.children().items():
+            self[name] = child
+
+    def __call__(self, x: mx.array, norm: nn.LayerNorm) -> mx.array:
+        conv, T = self.depthwise_conv, x.shape[1]
+        h = nn.glu(self.pointwise_conv1(norm(x)))
+        K = conv.weight.shape[0]
+        h = mx.pad(h, [(0, 0), (K // 2, K // 2), (0, 0)])
+        h = weighted_sum([h[:, k : k + T] for k in range(K)], conv.weight, conv.bias)
+        return x + self.pointwise_conv2(nn.silu(self["batch_norm"](h)))
+
+
+class Recogniser(nn.Module):
+    """The encoder and a head for words; class 0 is none."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.conformer = Conformer(config.conformer)
+        self.words = vocabulary()
+        self.head = nn.Linear(config.conformer.d_model, len(self.words) + 1)
+        for layer in self.conformer.layers:
+            layer.conv.depthwise_conv.weight = _uniform(layer.conv.depthwise_conv.weight.shape)
+            layer.conv = NormedConvolution(layer.conv)
+
+    def __call__(self, mels: mx.array) -> mx.array:
+        """Log-mel [B, T, features] -> logits [B, ceil(T / 8), words + 1]."""
+        return self.head(self.conformer(mels))
+
+
+def _uniform(shape: tuple[int, ...]) -> mx.array:
+    """What MLX's convolutions begin with, for a filter of [K, D]."""
+    bound = shape[0] ** -0.5
+    return mx.random.uniform(-bound, bound, shape)
+
+
+def loss(model: Recogniser, batch: tuple[mx.array, mx.array, mx.array]) -> tuple[mx.array, Any]:
+    """CTC for a word."""
+    mels, labels, lengths = batch
+    total = ctc_loss(model(mels), labels, lengths).sum() / mx.maximum(lengths.sum(), 1)
+    return total, {"ctc": total}
+
+
+def masked(mels: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """SpecAugment (Park et al. 2019, https://arxiv.org/abs/1904.08779): bands of frequency and
+    spans of time set to the mean, which is 0."""
+    made = mels.copy()
+    frames, bands = made.shape[1:]
+    for mel in made:
+        for _ in range(2):
+            width = int(generator.integers(0, 22))
+            start = int(generator.integers(0, bands - width))
+            mel[:, start : start + width] = 0
+            length = int(generator.integers(0, max(2, frames // 16)))
+            start = int(generator.integers(0, frames - length))
+            mel[start : start + length] = 0
+    return made
+
+
+def batches(listener: Listener, step: int, size: int, group: int) -> list[tuple[mx.array, ...]]:
+    """Masked log-mel, labels and their lengths."""
+    number = {word: index for index, word in enumerate(vocabulary(), 1)}
+    generator = np.random.default_rng(step)
+    made: list[tuple[mx.array, ...]] = []
+    for mels, texts in listener.batches(step, size, group):
+        rows = [[number[word] for word in text.split()] for text in texts]
+        longest = max(1, *map(len, rows))
+        labels = np.zeros((len(rows), longest), np.int32)
+        for index, row in enumerate(rows):
+            labels[index, : len(row)] = row
+        lengths = mx.array([len(row) for row in rows])
+        made.append((mx.array(masked(mels, generator)), mx.array(labels), lengths))
+    return made
+
+
+def read(model: Recogniser, mels: np.ndarray) -> list[str]:
+    """What it hears in log-mel [B, T, features]."""
+    found = ctc_read(model(mx.array(mels)))
+    return [" ".join(model.words[label - 1] for label in row) for row in found]
+
+
+def train_encoder(config: ModelConfig, plan: Plan, size: int, folder: Path) -> Recogniser:
+    """The encoder of `config`, trained on batches of `size`."""
+    mx.random.seed(1)
+    model, listener = Recogniser(config), Listener(config.features)
+    mx.eval(model.parameters())
+    train(model, loss, lambda step: batches(listener, step, size, plan.group), plan, folder)
+    return model

@@ -1,0 +1,202 @@
+"""What the embedded checkpoint can hear and say: a grammar of home and car, and numbers.
+
+A sentence is a template whose slots are filled. Each question has one scripted answer, a template
+with the same slots. A tenth of the sentences is never trained on: which, is read off a digest, so
+that it never changes.
+"""
+
+import hashlib
+import itertools
+import random
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+__all__ = [
+    "ANSWERS",
+    "Sentence",
+    "digits",
+    "held_out",
+    "is_held_out",
+    "questions",
+    "sentence",
+    "spoken",
+    "vocabulary",
+    "word_salad",
+]
+
+ONES = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+TEENS = (
+    "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen",
+    "eighteen", "nineteen",
+)  # fmt: skip
+TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
+ZERO = "zero"
+
+
+def spoken(number: int) -> str:
+    """A whole number from 0 to 99 in words."""
+    if number < 20:
+        return (ZERO, *ONES, *TEENS)[number]
+    tens, ones = divmod(number, 10)
+    return " ".join([TENS[tens - 2], *([ONES[ones - 1]] if ones else [])])
+
+
+def _numbers(first: int, last: int) -> list[str]:
+    return [spoken(number) for number in range(first, last + 1)]
+
+
+SLOTS: dict[str, list[str]] = {
+    "room": ["kitchen", "bathroom", "bedroom", "garage", "office"],
+    "device": ["light", "fan", "heater", "radio"],
+    "opening": ["door", "window"],
+    "number": _numbers(1, 99),
+    "degrees": _numbers(10, 40),
+    "unit": ["minutes", "seconds", "hours"],
+    "hour": _numbers(1, 12),
+    "minute": _numbers(10, 59),
+    "media": ["jazz", "music"],
+    "who": ["mom", "home"],
+}
+
+ANSWERS: dict[str, str] = {
+    "turn on the {room} {device}": "turning on the {room} {device}",
+    "turn off the {room} {device}": "turning off the {room} {device}",
+    "open the {room} {opening}": "opening the {room} {opening}",
+    "close the {room} {opening}": "closing the {room} {opening}",
+    "lock the {room} {opening}": "locking the {room} {opening}",
+    "unlock the {room} {opening}": "unlocking the {room} {opening}",
+    "set a timer for {number} {unit}": "timer set for {number} {unit}",
+    "set the volume to {number}": "setting the volume to {number}",
+    "set the temperature to {degrees} degrees": "setting the temperature to {degrees} degrees",
+    "wake me up at {hour}": "alarm set for {hour}",
+    "wake me up at {hour} {minute}": "alarm set for {hour} {minute}",
+    "play some {media}": "playing some {media}",
+    "stop the {media}": "stopping the {media}",
+    "call {who}": "calling {who}",
+    "what time is it": "it is ten thirty",
+    "what day is it": "today is monday",
+    "how is the weather today": "it is sunny today",
+    "how is the weather tomorrow": "it is cold tomorrow",
+    "play the next song": "playing the next song",
+    "play the news": "playing the news",
+    "drive home": "driving home now",
+    "start the timer": "starting the timer",
+    "stop the timer": "stopping the timer",
+    "turn left": "turning left",
+    "turn right": "turning right",
+    "turn the volume up": "turning the volume up",
+    "turn the volume down": "turning the volume down",
+    "how long is the drive": "twenty minutes",
+    "which room is cold": "the bathroom is cold",
+    "are you okay": "yes thank you",
+    "hello": "hello how can i help",
+    "good morning": "good morning to you",
+    "good evening": "good evening to you",
+    "good night": "good night",
+    "thank you": "you are welcome",
+    "goodbye": "goodbye",
+    "no": "okay",
+}
+"""For each question its answer."""
+
+PLAIN = ("{number}", "{number} {unit}", "{number} {number}", "{hour} {minute}", "yes", "okay")
+"""What is only heard and said."""
+
+WEIGHTS = {"set a timer": 4, "timer set": 4, "set the": 3, "setting": 3, "wake me": 2, "alarm": 2}
+"""Templates that begin so are drawn so many times as often, for the many numbers in them."""
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """`answer` is "" where there is none."""
+
+    text: str
+    answer: str = ""
+
+
+def _templates() -> list[tuple[str, str]]:
+    said = [(question, answer) for question, answer in ANSWERS.items()]
+    said += [(answer, "") for answer in ANSWERS.values()]
+    return said + [(template, "") for template in PLAIN]
+
+
+TEMPLATES = _templates()
+
+
+def _weight(template: str) -> int:
+    return next((n for start, n in WEIGHTS.items() if template.startswith(start)), 1)
+
+
+def is_held_out(text: str) -> bool:
+    """May this sentence only be tested with? One without a slot never is."""
+    if any(text == template for template, _ in TEMPLATES):
+        return False
+    return hashlib.sha256(text.encode()).digest()[0] % 10 == 0
+
+
+def sentence(draw: random.Random, *, questions: bool = False, testing: bool = False) -> Sentence:
+    """A sentence to train on, or one to test with; only those with an answer if `questions`."""
+    choices = [t for t in TEMPLATES if t[1]] if questions else TEMPLATES
+    weights = [_weight(template) for template, _ in choices]
+    while True:
+        template, answer = draw.choices(choices, weights)[0]
+        if template == "{number} {number}" and draw.random() < 0.7:
+            text = digits(draw)
+            filled = Sentence(text)
+        else:
+            filled = _fill(draw, template, answer)
+        if is_held_out(filled.text) == testing:
+            return filled
+
+
+def _fill(draw: random.Random, template: str, answer: str) -> Sentence:
+    text = template
+    for slot in re.findall(r"{(\w+)}", template):
+        word = draw.choice(SLOTS[slot])  # a slot that comes twice is filled twice
+        text = text.replace(f"{{{slot}}}", word, 1)
+        answer = answer.replace(f"{{{slot}}}", word, 1)
+    return Sentence(text, answer)
+
+
+def digits(draw: random.Random) -> str:
+    """Three to six digits, one by one."""
+    return " ".join(draw.choice([ZERO, *ONES]) for _ in range(draw.randint(3, 6)))
+
+
+def word_salad(draw: random.Random) -> str:
+    """Two to seven words of the vocabulary without sense, so that nobody learns by heart."""
+    words = vocabulary()
+    return " ".join(draw.choice(words) for _ in range(draw.randint(2, 7)))
+
+
+def vocabulary() -> list[str]:
+    """All words, sorted."""
+    texts = itertools.chain.from_iterable(TEMPLATES)
+    found = {word for text in texts for word in text.split() if "{" not in word}
+    found |= {word for words in SLOTS.values() for text in words for word in text.split()}
+    return sorted(found | {ZERO})
+
+
+def questions() -> Iterator[Sentence]:
+    """Every question with its answer, but for those of which either is held out."""
+    for template, answer in ANSWERS.items():
+        slots = re.findall(r"{(\w+)}", template)
+        for words in itertools.product(*(SLOTS[slot] for slot in slots)):
+            filling = dict(zip(slots, words, strict=True))
+            made = Sentence(template.format(**filling), answer.format(**filling))
+            if not (is_held_out(made.text) or is_held_out(made.answer)):
+                yield made
+
+
+def held_out(questions: bool = False) -> Iterator[Sentence]:
+    """Sentences to test with, each once, in an order that never changes."""
+    draw, seen = random.Random(0), set[str]()
+    misses = 0
+    while misses < 2000:
+        found = sentence(draw, questions=questions, testing=True)
+        if found.text in seen:
+            misses += 1
+            continue
+        seen.add(found.text)
+        yield found

@@ -1,0 +1,138 @@
+"""What is heard in training: a sentence by somebody, somewhere, and what is to be written down.
+
+Nothing is kept on disk: a batch is drawn anew from the number of its step, so that no recording
+comes twice and an interrupted training goes on as it would have.
+"""
+
+import random
+from dataclasses import dataclass
+
+import numpy as np
+import soxr
+
+from lfm2audio_mlx.audio.features import log_mel
+from lfm2audio_mlx.config import FeatureConfig
+from lfm_train.nano.espeak import Espeak, Manner
+from lfm_train.nano.foreign import FOREIGN
+from lfm_train.nano.grammar import sentence, word_salad
+from lfm_train.nano.sounds import RATE, music, noise, silence
+from lfm_train.nano.voices import SPEAKERS, draw_manner, in_brackets
+
+__all__ = ["Heard", "Listener", "placed", "roughened"]
+
+FRAME = 1280
+"""Samples that one position of the backbone hears: 80 ms."""
+
+SALAD, SPLICED, WORDLESS, OWN_VOICES, SHIFTED = 0.22, 0.08, 0.08, 0.12, 0.4
+"""Shares: words without sense, halves of two sentences, no words at all; among those who speak the
+checkpoint's own voices; among the others shifted accents."""
+
+
+@dataclass(frozen=True)
+class Heard:
+    """16 kHz samples, and the words in them."""
+
+    samples: np.ndarray
+    text: str
+
+
+class Listener:
+    """Draws what is heard."""
+
+    def __init__(self, features: FeatureConfig):
+        self.espeak, self.features = Espeak(), features
+
+    def draw(self, draw: random.Random) -> Heard:
+        """One clean recording, cut to what is said."""
+        if draw.random() < WORDLESS:
+            return Heard(self.wordless(draw), "")
+        manner = draw_manner(draw)
+        if draw.random() < OWN_VOICES:
+            return self.speak(self.text(draw), draw.choice(list(SPEAKERS.values())))
+        text = self.text(draw)
+        if draw.random() < SHIFTED:
+            bracketed = in_brackets(self.espeak, text, manner.voice, draw)
+            return Heard(self.speak(bracketed, manner).samples, text)
+        return self.speak(text, manner)
+
+    def text(self, draw: random.Random) -> str:
+        """What is said."""
+        kind = draw.random()
+        if kind < SALAD:
+            return word_salad(draw)
+        if kind < SALAD + SPLICED:
+            first, second = sentence(draw).text.split(), sentence(draw).text.split()
+            return " ".join(first[: draw.randint(1, 4)] + second[-draw.randint(1, 4) :])
+        return sentence(draw).text
+
+    def speak(self, text: str, manner: Manner) -> Heard:
+        """A text without noise, and without silence before and after."""
+        samples, _ = self.espeak(text, manner)
+        samples = soxr.resample(samples, self.espeak.rate, RATE)
+        loud = np.flatnonzero(np.abs(samples) > 0.004)
+        return Heard(samples[loud[0] : loud[-1] + 1] if len(loud) else samples, text)
+
+    def wordless(self, draw: random.Random) -> np.ndarray:
+        """Silence, noise, music or another language."""
+        seconds = draw.uniform(0.4, 3.0)
+        kind = draw.choice(("silence", "noise", "music", "foreign", "foreign", "foreign"))
+        if kind == "silence":
+            return silence(draw, seconds)
+        if kind == "noise":
+            return noise(draw, seconds)
+        if kind == "music":
+            return music(draw, seconds)
+        language = draw.choice(list(FOREIGN))
+        words = [word for phrase in FOREIGN[language] for word in phrase.split()]
+        if draw.random() < 0.5:
+            text = draw.choice(FOREIGN[language])
+        else:
+            text = " ".join(draw.sample(words, draw.randint(2, 8)))
+        variant = draw_manner(draw)
+        voice = "+".join([language, *variant.voice.split("+")[1:]])
+        manner = Manner(voice, variant.speed, variant.pitch, variant.range, variant.gap)
+        return self.speak(text, manner).samples[: int(3.5 * RATE)]
+
+    def batches(self, step: int, size: int, group: int) -> list[tuple[np.ndarray, list[str]]]:
+        """The batches of `group` steps, from `step`, which is a multiple of that, on: log-mel
+        [size, T, features], all of a length, and texts.
+
+        Recordings of like length stand together; the shorter get more room before and after.
+        """
+        draw = random.Random(f"hearing {step}")
+        heard = sorted((self.draw(draw) for _ in range(size * group)), key=lambda h: len(h.samples))
+        made: list[tuple[np.ndarray, list[str]]] = []
+        for start in range(0, len(heard), size):
+            items = heard[start : start + size]
+            frames = -(-(len(items[-1].samples) + RATE // 5) // FRAME)
+            mels = [
+                self.mel(roughened(placed(item.samples, frames * FRAME, draw), draw))
+                for item in items
+            ]
+            made.append((np.stack(mels), [item.text for item in items]))
+        draw.shuffle(made)
+        return made
+
+    def mel(self, samples: np.ndarray) -> np.ndarray:
+        """Log-mel [T, features], as the product computes it."""
+        return log_mel(samples, self.features)
+
+
+def placed(samples: np.ndarray, length: int, draw: random.Random) -> np.ndarray:
+    """Samples somewhere in a silence of `length`."""
+    room = length - len(samples)
+    before = draw.randint(0, min(room, RATE))
+    return np.pad(samples, (before, room - before))
+
+
+def roughened(samples: np.ndarray, draw: random.Random) -> np.ndarray:
+    """As a microphone gets them: at another loudness, often with a noise, at times dull."""
+    made = samples * 10 ** draw.uniform(-1.2, 0.2)
+    if draw.random() < 0.15:
+        made = np.convolve(made, np.hanning(draw.randint(3, 7) + 2)[1:-1])[: len(made)]
+    level = float(np.sqrt(np.mean(made**2)))
+    if draw.random() < 0.6 and level > 0:
+        over = noise(draw, len(made) / RATE)[: len(made)]
+        made = made + over / 0.05 * level * 10 ** (-draw.uniform(10, 40) / 20)
+    floor = np.random.default_rng(draw.getrandbits(32)).standard_normal(len(made))
+    return (made + floor * draw.choice((0, 1e-5, 1e-4))).astype(np.float32)

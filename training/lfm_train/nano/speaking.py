@@ -1,0 +1,50 @@
+"""What is spoken in training: sentences by the checkpoint's own voices, word by word on the grid.
+
+Every word begins with a frame of the codec and its pause ends with one. So a word is nearly the
+same codes wherever it stands, which is far less to learn than a word at every offset into a frame;
+the melody of the sentence stays.
+"""
+
+import random
+
+import numpy as np
+import soxr
+
+from lfm_train.nano.espeak import Espeak, Manner
+from lfm_train.nano.grammar import sentence, word_salad
+
+__all__ = ["FRAME", "RATE", "speech", "text_to_speak"]
+
+RATE = 24_000
+FRAME = 1920
+"""Samples of a codec frame, 80 ms."""
+TAIL = 2
+"""Frames of silence at the end."""
+PAUSE = 480
+"""Samples of silence, 20 ms, that stand at least between two words."""
+SALAD = 0.25
+
+
+def speech(espeak: Espeak, text: str, manner: Manner) -> np.ndarray:
+    """A text as samples [frames * FRAME] at 24 kHz."""
+    samples, starts = espeak(text, manner)
+    words: list[np.ndarray] = []
+    for start, end in zip(starts, [*starts[1:], len(samples)], strict=True):
+        word = _trimmed(samples[start:end], espeak.rate)
+        word = soxr.resample(word, espeak.rate, RATE)
+        frames = -(-(len(word) + PAUSE) // FRAME)
+        words.append(np.pad(word, (0, frames * FRAME - len(word))))
+    return np.concatenate([*words, np.zeros(TAIL * FRAME, np.float32)])
+
+
+def _trimmed(word: np.ndarray, rate: int) -> np.ndarray:
+    """Without the silence after it; what is before belongs to its first sound."""
+    loud = np.flatnonzero(np.abs(word) > 0.003)
+    return word[: min(len(word), loud[-1] + rate // 200)] if len(loud) else word[:0]
+
+
+def text_to_speak(draw: random.Random, testing: bool = False) -> str:
+    """A sentence, or words without sense."""
+    if not testing and draw.random() < SALAD:
+        return word_salad(draw)
+    return sentence(draw, testing=testing).text
