@@ -53,7 +53,7 @@ class _Tables:
 
     ids: list[int] = field(default_factory=list)
     frames: list[tuple[int, ...]] = field(default_factory=list)
-    clips: dict[int, list[mx.array]] = field(default_factory=dict)
+    clips: dict[int, list[np.ndarray]] = field(default_factory=dict)
     heard: dict[int, int] = field(default_factory=dict)
 
     def add(self, segment: Segment) -> tuple[int, range]:
@@ -69,7 +69,7 @@ class _Tables:
             case AudioClip(features, positions):
                 length = len(features)
                 group = self.clips.setdefault(length, [])
-                group.append(features)
+                group.append(np.array(features))
                 self.heard[length] = len(group) * positions
                 first = (len(group) - 1) * positions
                 return 2 + list(self.clips).index(length), range(first, first + positions)
@@ -81,7 +81,10 @@ class _Tables:
 
 
 def packed(examples: Sequence[Example], codebooks: int) -> Batch:
-    """Put conversations side by side, the shorter filled up at their ends."""
+    """Put conversations side by side, the shorter filled up at their ends.
+
+    All by numpy, since batches are made on a thread of their own, and MLX computes on another.
+    """
     tables = _Tables()
     rows: list[list[tuple[int, int]]] = []
     learnt: list[list[tuple[int, int, int]]] = [[], []]  # conversation, place, row: texts, frames
@@ -102,7 +105,7 @@ def packed(examples: Sequence[Example], codebooks: int) -> Batch:
     return Batch(
         mx.array(ids),
         mx.array(frames),
-        tuple(mx.stack(group) for group in tables.clips.values()),
+        tuple(mx.array(np.stack(group)) for group in tables.clips.values()),
         mx.array(order),
         *_labels(learnt[0], ids, width),
         *_labels(learnt[1], frames, width),

@@ -8,16 +8,17 @@ where it would have without.
 import csv
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import mlx.core as mx
 import mlx.nn as nn
 import mlx.optimizers as optim
-from mlx.utils import tree_flatten, tree_unflatten
+from mlx.utils import tree_flatten, tree_map, tree_unflatten
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from lfm2audio_mlx.kernels.metal import without_kernels
@@ -25,10 +26,10 @@ from lfm2audio_mlx.weights import open_tensors
 
 __all__ = ["Batches", "Loss", "Plan", "train"]
 
-Batches = Callable[[int], list[Any]]
-"""From a step's number, the batches of `Plan.group` steps."""
+Batches = Callable[[int], Sequence[Sequence[Any]]]
+"""From a step's number, the batches of `Plan.group` steps, each in one or more pieces."""
 Loss = Callable[[Any, Any], tuple[mx.array, dict[str, mx.array]]]
-"""What is minimised, and figures to be written down."""
+"""What is minimised over a piece, and figures to be written down."""
 
 
 @dataclass(frozen=True)
@@ -72,13 +73,13 @@ def train(
     )
     optimiser.init(model.trainable_parameters())
     step = _resume(model, optimiser, folder)
-    gradient = nn.value_and_grad(model, loss)
+    gradient = _in_pieces(nn.value_and_grad(model, loss))
     model.train()
     with without_kernels(), _progress() as progress, (folder / "losses.csv").open("a") as file:
         rows, bar = csv.writer(file), progress.add_task(plan.name, total=plan.steps, completed=step)
         for batch in _ahead(batches, step, plan):
             start = time.perf_counter()
-            (_, figures), gradients = gradient(model, batch)
+            figures, gradients = gradient(model, batch)
             gradients, norm = optim.clip_grad_norm(gradients, plan.clip)
             optimiser.learning_rate = mx.array(plan.rate(step))
             optimiser.update(model, gradients)
@@ -95,6 +96,28 @@ def train(
                 if after_step:
                     after_step(step)
     model.eval()
+
+
+def _in_pieces(gradient: Callable[[nn.Module, Any], Any]) -> Callable[[nn.Module, Any], Any]:
+    """The mean of the pieces' gradients, and all their figures. On a CPU, where MLX computes most
+    operations on one core, two pieces are under way at once."""
+    device = mx.default_device()
+    streams = [mx.default_stream(device)]
+    if device == mx.Device(mx.cpu):
+        streams.append(mx.new_stream(device))
+
+    def mean(model: nn.Module, pieces: Sequence[Any]) -> tuple[dict[str, mx.array], Any]:
+        figures: dict[str, mx.array] = {}
+        found: list[Any] = []
+        for piece, stream in zip(pieces, cycle(streams), strict=False):
+            with mx.stream(stream):
+                (_, more), gradients = gradient(model, piece)
+                figures |= more
+                found.append(gradients)
+        share = 1 / len(found)
+        return figures, tree_map(lambda *parts: share * sum(parts), *found)
+
+    return mean
 
 
 def _ahead(batches: Batches, step: int, plan: Plan) -> Iterator[Any]:

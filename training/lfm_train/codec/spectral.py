@@ -14,7 +14,9 @@ __all__ = ["spectral_losses"]
 
 WINDOWS = {256: 24, 512: 40, 1024: 64, 2048: 80}
 """Samples of a window, a quarter of which is the step, and mel bands."""
-FLOOR = 1e-5
+FLOOR = 1e-4
+"""Of magnitudes, where a loud sine has 1: what is fainter than -80 dB counts no more, or all would
+be about how silent a silence is."""
 RATE = 24_000
 
 
@@ -24,16 +26,22 @@ def magnitudes(samples: mx.array, window: int) -> mx.array:
     pieces = samples[:, : samples.shape[1] // step * step].reshape(len(samples), -1, step)
     count = pieces.shape[1] - 3
     frames = mx.concatenate([pieces[:, i : i + count] for i in range(4)], axis=-1)
-    hann = mx.array(np.hanning(window + 1)[:-1].astype(np.float32))
+    hann = mx.array((np.hanning(window + 1)[:-1] * 4 / window).astype(np.float32))
     spectrum = mx.fft.rfft(frames * hann)
-    return mx.sqrt(mx.square(spectrum.real) + mx.square(spectrum.imag) + FLOOR**2)
+    return mx.sqrt(mx.square(spectrum.real) + mx.square(spectrum.imag) + 1e-10)
+
+
+def _bank(window: int, bands: int) -> np.ndarray:
+    """Mel filters [window // 2 + 1, bands] that average what they see."""
+    filters = mel_bank(RATE, window, bands)
+    return (filters / filters.sum(axis=1, keepdims=True)).T
 
 
 def spectral_losses(made: mx.array, original: mx.array) -> tuple[mx.array, mx.array]:
     """Of samples [B, N] at 24 kHz: the mean log-mel distance, and that of linear magnitudes."""
     mel, linear = mx.array(0.0), mx.array(0.0)
     for window, bands in WINDOWS.items():
-        bank = mx.array(mel_bank(RATE, window, bands)).T
+        bank = mx.array(_bank(window, bands))
         ours, theirs = magnitudes(made, window), magnitudes(original, window)
         difference = mx.abs(mx.log(ours @ bank + FLOOR) - mx.log(theirs @ bank + FLOOR))
         mel = mel + difference.mean()

@@ -8,19 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import mlx.core as mx
-import mlx.nn as nn
 import numpy as np
 
-from lfm2audio_mlx.config import MimiConfig
-from lfm_train.codec.network import Decoder, Encoder
-from lfm_train.codec.quantizer import SplitQuantizer
+from lfm_train.codec.codec import TrainedCodec
 from lfm_train.codec.spectral import spectral_losses
 from lfm_train.nano.espeak import Espeak
 from lfm_train.nano.speaking import FRAME, speech, text_to_speak
 from lfm_train.nano.voices import SPEAKERS, draw_manner
 from lfm_train.training import Batches, Plan, train
 
-__all__ = ["TrainedCodec", "train_codec"]
+__all__ = ["train_codec"]
 
 SEGMENT = 16
 """Frames of a piece to train on: 1.28 s."""
@@ -28,28 +25,6 @@ OTHERS = 0.1
 """Share of other voices."""
 WAVE, LINEAR, COMMITMENT = 0.1, 0.5, 0.25
 """What these losses count beside the log-mel distance."""
-
-
-class TrainedCodec(nn.Module):
-    """Encoder, quantiser, decoder; `quantised` from when on there are codebooks."""
-
-    def __init__(self, config: MimiConfig, inner: int, codebooks: int, size: int):
-        super().__init__()
-        self.encode, self.decode = Encoder(config), Decoder(config)
-        self.quantizer = SplitQuantizer(config.seanet.dimension, inner, codebooks, size)
-        self.quantised = False
-
-    def __call__(self, samples: mx.array, learn: bool = False) -> tuple[mx.array, mx.array]:
-        """Samples [B, N] as they come back, and the commitment loss."""
-        latents = self.encode(samples)
-        if not self.quantised:
-            return self.decode(self.quantizer.unquantised(latents)), mx.array(0.0)
-        quantised, _, commitment = self.quantizer(latents, learn)
-        return self.decode(quantised), commitment
-
-    def codes(self, samples: mx.array) -> mx.array:
-        """Samples [B, frames * FRAME] -> codes [B, codebooks, frames]."""
-        return self.quantizer(self.encode(samples))[1]
 
 
 def loss(model: TrainedCodec, samples: mx.array) -> tuple[mx.array, Any]:
@@ -61,10 +36,10 @@ def loss(model: TrainedCodec, samples: mx.array) -> tuple[mx.array, Any]:
     return total, {"mel": mel, "linear": linear, "wave": wave, "commitment": commitment}
 
 
-def batches(espeak: Espeak, step: int, size: int, group: int) -> list[mx.array]:
+def batches(espeak: Espeak, step: int, size: int, group: int) -> list[list[mx.array]]:
     """Pieces of speech [size, SEGMENT * FRAME], cut out anywhere."""
     draw = random.Random(f"codec {step}")
-    made: list[mx.array] = []
+    made: list[list[mx.array]] = []
     for _ in range(group):
         rows: list[np.ndarray] = []
         for _ in range(size):
@@ -75,7 +50,7 @@ def batches(espeak: Espeak, step: int, size: int, group: int) -> list[mx.array]:
             start = draw.randint(0, max(0, len(sound) - SEGMENT * FRAME))
             piece = sound[start : start + SEGMENT * FRAME] * draw.uniform(0.7, 1.0)
             rows.append(np.pad(piece, (0, SEGMENT * FRAME - len(piece))))
-        made.append(mx.array(np.stack(rows).astype(np.float32)))
+        made.append([mx.array(np.stack(rows).astype(np.float32))])
     return made
 
 
@@ -90,7 +65,7 @@ def train_codec(model: TrainedCodec, plain: Plan, quantised: Plan, size: int, fo
     model.quantised = True
     if not any((folder / "quantised").glob("state-*")):
         pieces = [p for group in range(0, 24, 4) for p in batches(espeak, 10**6 + group, 16, 4)]
-        latents = [model.encode(piece) for piece in pieces]
+        latents = [model.encode(piece) for (piece,) in pieces]
         mx.eval(latents)
         model.quantizer.begin(mx.concatenate(latents))
     train(model, loss, drawn(plain.steps, quantised), quantised, folder / "quantised")

@@ -85,11 +85,13 @@ def masked(mels: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     return made
 
 
-def batches(listener: Listener, step: int, size: int, group: int) -> list[tuple[mx.array, ...]]:
+def batches(
+    listener: Listener, step: int, size: int, group: int
+) -> list[list[tuple[mx.array, ...]]]:
     """Masked log-mel, labels and their lengths."""
     number = {word: index for index, word in enumerate(vocabulary(), 1)}
     generator = np.random.default_rng(step)
-    made: list[tuple[mx.array, ...]] = []
+    made: list[list[tuple[mx.array, ...]]] = []
     for mels, texts in listener.batches(step, size, group):
         rows = [[number[word] for word in text.split()] for text in texts]
         longest = max(1, *map(len, rows))
@@ -97,7 +99,7 @@ def batches(listener: Listener, step: int, size: int, group: int) -> list[tuple[
         for index, row in enumerate(rows):
             labels[index, : len(row)] = row
         lengths = mx.array([len(row) for row in rows])
-        made.append((mx.array(masked(mels, generator)), mx.array(labels), lengths))
+        made.append([(mx.array(masked(mels, generator)), mx.array(labels), lengths)])
     return made
 
 

@@ -48,23 +48,25 @@ class Teacher:
         voiced = {s.text: s for s in spoken if s.voice == ANSWERING_VOICE}
         self.questions = [(q, voiced[q.answer]) for q in questions() if q.answer in voiced]
 
-    def batches(self, step: int, mixture: Mixture, group: int) -> list[Batch]:
-        """The batches of `group` steps from `step` on."""
+    def batches(self, step: int, mixture: Mixture, group: int) -> list[list[Batch]]:
+        """The batches of `group` steps from `step` on, each kind of conversation a piece."""
         draw = random.Random(f"language {step}")
         generator = np.random.default_rng(step)
         heard = self.listener.batches(step, mixture.transcriptions, group)
-        made: list[Batch] = []
+        made: list[list[Batch]] = []
         for mels, texts in heard:
-            examples = [
-                self.conversations.transcription(mel, text)
-                for mel, text in zip(mels, texts, strict=True)
+            pieces = [
+                [self._reading(draw) for _ in range(mixture.readings)],
+                self._dialogues(draw, mixture.dialogues),
+                list(map(self.conversations.transcription, mels, texts)),
             ]
-            examples += [self._reading(draw) for _ in range(mixture.readings)]
-            examples += self._dialogues(draw, mixture.dialogues)
-            batch = packed(examples, self.config.codebooks)
-            frames = corrupted(batch.frames, self.config.codebook_size, generator)
-            made.append(dataclasses.replace(batch, frames=frames))
+            made.append([self._packed(examples, generator) for examples in pieces])
         return made
+
+    def _packed(self, examples: list[Example], draw: np.random.Generator) -> Batch:
+        batch = packed(examples, self.config.codebooks)
+        frames = corrupted(batch.frames, self.config.codebook_size, draw)
+        return dataclasses.replace(batch, frames=frames)
 
     def _reading(self, draw: random.Random) -> Example:
         spoken = draw.choice(self.spoken)
@@ -108,8 +110,10 @@ def train_language(
 
     def loss(model: Lfm2Audio, batch: Batch) -> tuple[mx.array, Any]:
         found = losses(model, batch, weighting)
-        figures = {"text": found.text, "audio": found.audio}
-        figures |= {f"c{i}": found.codes[i] for i in (0, 1, 7)}
+        kind = "heard" if not batch.frames.size else "answered" if batch.clips else "read"
+        figures = {f"{kind} text": found.text}
+        if batch.frames.size:
+            figures |= {f"{kind} c{i}": found.codes[i] for i in (0, 1, 7)}
         return found.total, figures
 
     model.unfreeze()
