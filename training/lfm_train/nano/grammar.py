@@ -165,9 +165,10 @@ def digits(draw: random.Random) -> str:
 
 
 def word_salad(draw: random.Random) -> str:
-    """Two to seven words of the vocabulary without sense, so that nobody learns by heart."""
+    """One to seven words of the vocabulary without sense, more often few: with them one learns
+    words, and not sentences by heart."""
     words = vocabulary()
-    return " ".join(draw.choice(words) for _ in range(draw.randint(2, 7)))
+    return " ".join(draw.choice(words) for _ in range(draw.choice((1, 1, 2, 2, 3, 4, 5, 6, 7))))
 
 
 def vocabulary() -> list[str]:

@@ -23,7 +23,7 @@ __all__ = ["Heard", "Listener", "placed", "roughened"]
 FRAME = 1280
 """Samples that one position of the backbone hears: 80 ms."""
 
-SALAD, SPLICED, WORDLESS, OWN_VOICES, SHIFTED = 0.22, 0.08, 0.08, 0.12, 0.4
+SALAD, SPLICED, WORDLESS, OWN_VOICES, SHIFTED = 0.45, 0.12, 0.08, 0.12, 0.4
 """Shares: words without sense, halves of two sentences, no words at all; among those who speak the
 checkpoint's own voices; among the others shifted accents."""
 

@@ -29,9 +29,10 @@ NEW_VARIANTS = (
 )  # fmt: skip
 
 SPEAKERS = {
-    # Clear ones, with a pause after each word, so that every word begins with a frame.
-    "us-male": Manner("en-us+m3", speed=165, pitch=42, range=45, gap=5),
-    "uk-female": Manner("en-gb-x-rp+f2", speed=165, pitch=55, range=45, gap=5),
+    # Those that an independent recogniser understands best, with a pause after each word, so that
+    # every word begins with a frame.
+    "us-male": Manner("en-us+edward", speed=160, pitch=45, range=45, gap=5),
+    "uk-female": Manner("en+f2", speed=165, pitch=50, range=45, gap=5),
 }
 """The voices that the checkpoint speaks with."""
 
