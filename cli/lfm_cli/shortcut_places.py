@@ -10,7 +10,7 @@ import os
 import platform
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,7 +88,7 @@ def entries(names: Iterable[str]) -> list[Entry]:
 
 
 @contextmanager
-def _telling(place: Path, deed: str) -> Iterator[None]:
+def _telling(place: Path, deed: str) -> Generator[None]:
     """What the system refuses becomes an error that names the place."""
     try:
         yield

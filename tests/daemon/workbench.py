@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,7 @@ def soon(condition: Callable[[], object]) -> None:
 
 
 @contextmanager
-def ending(seconds: float) -> Iterator[int]:
+def ending(seconds: float) -> Generator[int]:
     """The daemon that runs is told to end, and has a request to answer for so long; its
     number."""
     pid = running()
