@@ -59,6 +59,9 @@ commands: $(VENV)/demo ## write docs/commands.md anew
 manual: $(VENV)/demo ## write docs/lfm.1 anew
 	@$(BIN)/python scripts/manual.py > docs/lfm.1
 
+pictures: $(VENV)/demo ## draw docs/shortcuts anew, from what is installed on a Mac
+	@$(BIN)/python scripts/shortcut_pictures.py
+
 formula: $(VENV)/demo ## write Formula/lfm.rb anew, from uv.lock
 	@$(BIN)/python scripts/formula.py
 
@@ -126,4 +129,4 @@ install = @if command -v uv >/dev/null; then \
 	uv pip install --quiet --python $(BIN)/python $(1); else \
 	$(BIN)/python -m pip install --quiet $(1); fi
 
-.PHONY: help demo test parity metal-check cli-check daemon-check long-recording commands manual formula lock dist mac-check performance full-size compare turns lint format clean
+.PHONY: help demo test parity metal-check cli-check daemon-check long-recording commands manual pictures formula lock dist mac-check performance full-size compare turns lint format clean

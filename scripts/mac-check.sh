@@ -191,6 +191,25 @@ runs() {
   grep "$words" "${file%.wav}.txt"
 }
 
+# AppleScript stands in the lines of the shell as `-e`s, from `on run` to `end run`.
+apple_script() {
+  find "$1" \( -name '*.wflow' -o -name '*.shortcut' \) -exec cat {} + \
+    | sed -n "s/.*-e '\([^']*\)'.*/\1/p"
+}
+
+compiles() {
+  local text="$work/told.applescript" found=0 line
+  while IFS= read -r line; do
+    [ "$line" != "on run argv" ] || : > "$text"
+    echo "$line" >> "$text"
+    [ "$line" = "end run" ] || continue
+    osacompile -o "$work/told.scpt" "$text" || return 1
+    found=$((found + 1))
+  done < <(apple_script "$work/shortcuts")
+  echo "$found scripts"
+  [ "$found" -gt 8 ]
+}
+
 signed() {
   local file
   for file in "$work"/shortcuts/*.shortcut; do
@@ -230,6 +249,7 @@ check "lfm shortcuts install --folder" written
 check "plutil -lint on all of them" lint
 check "a Quick Action is in the Services menu" in_services
 check "a Quick Action runs (automator)" runs
+check "its AppleScript compiles (osacompile)" compiles
 check "shortcuts sign" signed
 check "pytest -m metal" metal
 check "lfm bench" bench

@@ -1,6 +1,6 @@
 """Draws docs/shortcuts/*.svg: the steps of every Quick Action and Shortcut, read from the very
-property lists that `lfm shortcuts install` writes. A test holds the files to it; run this to draw
-them anew."""
+property lists that `lfm shortcuts install` writes. A test holds the files to it; `make pictures`
+draws them anew."""
 
 import plistlib
 from dataclasses import dataclass

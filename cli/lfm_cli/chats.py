@@ -118,7 +118,7 @@ def export(
 @chats.command("rm")
 def remove(
     names: Annotated[
-        list[str], typer.Argument(metavar="NAME", help="Names that `lfm chats` shows.")
+        list[str], typer.Argument(metavar="NAME...", help="Names that `lfm chats` shows.")
     ],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     as_json: JsonOption = False,

@@ -26,6 +26,7 @@ from lfm_cli.finding import Finding
 from lfm_cli.kernel_check import kernels
 from lfm_cli.machine import chip_and_system
 from lfm_cli.model import ModelOption
+from lfm_cli.program import from_homebrew
 from lfm_cli.settings import config_path, defaults, read_settings
 from lfm_cli.sound_checks import loudspeaker, microphone
 from lfm_cli.terminal import JsonOption, columns, emit
@@ -101,7 +102,7 @@ def _python(_: str | None) -> Finding:
 def _mlx(_: str | None) -> Finding:
     required = _metadata().get_all("Requires-Dist") or []
     wanted = next((spec for entry in required if (spec := _spec_of("mlx", entry))), "")
-    mend = f"pip install 'mlx{wanted}'"
+    mend = "`brew upgrade mlx`" if from_homebrew() else f"pip install -U 'mlx{wanted}'"
     try:
         found = metadata.version("mlx")
         import_module("mlx.core")  # installed is not enough, it must load too

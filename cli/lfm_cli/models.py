@@ -73,7 +73,7 @@ def show(
 
 def remove(
     models: Annotated[
-        list[str], typer.Argument(metavar="MODEL", help="Names that `lfm list` shows.")
+        list[str], typer.Argument(metavar="MODEL...", help="Names that `lfm list` shows.")
     ],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     as_json: JsonOption = False,

@@ -5,7 +5,7 @@ import shutil
 import sys
 from pathlib import Path
 
-__all__ = ["stable_program"]
+__all__ = ["from_homebrew", "stable_program"]
 
 
 def stable_program() -> tuple[str, ...]:
@@ -19,6 +19,11 @@ def stable_program() -> tuple[str, ...]:
             return (os.path.abspath(place),)
     # -P: nothing is imported from the folder where it is started.
     return (sys.executable, "-P", "-m", "lfm_cli")
+
+
+def from_homebrew() -> bool:
+    """Is this the environment that Homebrew made for `lfm`?"""
+    return Path(sys.prefix).resolve().match("Cellar/lfm/*/libexec")
 
 
 def _ours(place: Path) -> bool:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,6 +87,22 @@ def entries(names: Iterable[str]) -> list[Entry]:
     return [entry for entry in (*quick, *shortcuts) if entry.name in wanted]
 
 
+@contextmanager
+def _telling(place: Path, deed: str) -> Generator[None]:
+    """What the system refuses becomes an error that names the place."""
+    try:
+        yield
+    except OSError as error:
+        raise RequestError(f"{place}: cannot be {deed}: {error.strerror}") from error
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise RequestError(f"{folder}: is a file where a folder has to be; move it away") from None
+
+
 # Quick Actions
 
 
@@ -105,12 +121,12 @@ def put(
     """
     entry = _standing(action, folder, installation)
     _spare(entry, force)
+    place = Path(entry.file)
     if entry.state != "installed":
-        try:
-            _replace(Path(entry.file), quick_actions.contents(action, installation))
-        except OSError as error:
-            raise RequestError(f"{entry.file}: cannot be written: {error.strerror}") from error
-    return _quick(action, done, Path(entry.file))
+        with _telling(place, "written"):
+            _make_folder(place.parent)
+            _replace(place, quick_actions.contents(action, installation))
+    return _quick(action, done, place)
 
 
 def remove(action: QuickAction, force: bool) -> Entry:
@@ -125,10 +141,8 @@ def remove(action: QuickAction, force: bool) -> Entry:
     if entry.state == "foreign":
         raise RequestError(f"{entry.file}: was not written by lfm, and is left alone")
     _spare(entry, force)
-    try:
-        shutil.rmtree(entry.file)
-    except OSError as error:
-        raise RequestError(f"{entry.file}: cannot be deleted: {error.strerror}") from error
+    with _telling(Path(entry.file), "deleted"):
+        _replace(Path(entry.file), {})
     return _quick(action, "removed", Path(entry.file))
 
 
@@ -146,7 +160,8 @@ def _quick(action: QuickAction, state: str, place: Path) -> Entry:
 def _standing(action: QuickAction, folder: Path, installation: Installation) -> Entry:
     place = folder / quick_actions.folder_name(action)
     wanted = quick_actions.contents(action, installation)
-    return _quick(action, quick_actions.state(place, action, wanted), place)
+    with _telling(place, "read"):
+        return _quick(action, quick_actions.state(place, action, wanted), place)
 
 
 def _spare(entry: Entry, force: bool) -> None:
@@ -158,8 +173,7 @@ def _spare(entry: Entry, force: bool) -> None:
 
 
 def _replace(place: Path, contents: dict[str, bytes]) -> None:
-    """A folder with these files in place of what is there; at no time is it half written."""
-    place.parent.mkdir(parents=True, exist_ok=True)
+    """A folder with these files in place of what is there, or nothing; at no time half of it."""
     with tempfile.TemporaryDirectory(prefix=".lfm-", dir=place.parent) as work:
         new, old = Path(work) / "new", Path(work) / "old"
         for name, data in contents.items():
@@ -167,7 +181,8 @@ def _replace(place: Path, contents: dict[str, bytes]) -> None:
             (new / name).write_bytes(data)
         if place.exists() or place.is_symlink():
             place.rename(old)  # goes with the folder; of a link, only the link
-        new.rename(place)
+        if contents:
+            new.rename(place)
 
 
 # Shortcuts
@@ -213,13 +228,13 @@ def write_unsigned(
     """
     place = folder / shortcut_files.file_name(shortcut)
     data = shortcut_files.content(shortcut, installation)
-    try:
+    with _telling(place, "written"):
         if not force and place.exists() and place.read_bytes() != data:
             raise RequestError(f"{place}: is there already; --force replaces it")
-        folder.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(data)
-    except OSError as error:
-        raise RequestError(f"{place}: cannot be written: {error.strerror}") from error
+        _make_folder(folder)
+        with tempfile.TemporaryDirectory(prefix=".lfm-", dir=folder) as work:
+            (Path(work) / place.name).write_bytes(data)
+            (Path(work) / place.name).replace(place)
     return _made(shortcut, "written", place)
 
 
@@ -230,10 +245,8 @@ def delete_signed(shortcut: Shortcut, there: set[str] | None) -> Entry:
         RequestError: it cannot be deleted.
     """
     place = _signed(shortcut)
-    try:
+    with _telling(place, "deleted"):
         place.unlink(missing_ok=True)
-    except OSError as error:
-        raise RequestError(f"{place}: cannot be deleted: {error.strerror}") from error
     return _known(shortcut, there)
 
 
@@ -254,16 +267,13 @@ def _made(shortcut: Shortcut, state: str, place: Path) -> Entry:
 
 def _sign(unsigned: bytes, place: Path) -> None:
     mend = "signing needs iCloud and the network; docs/shortcuts.md shows the steps to build it"
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
+    with _telling(place, "written"), tempfile.TemporaryDirectory() as work:
+        _make_folder(place.parent)
         place.unlink(missing_ok=True)
-        with tempfile.TemporaryDirectory() as work:
-            source = Path(work) / place.name
-            source.write_bytes(unsigned)
-            order = ("sign", "--mode", "anyone", "--input", str(source), "--output", str(place))
-            _run("shortcuts", *order, what=place.name, mend=mend)
-    except OSError as error:
-        raise RequestError(f"{place}: cannot be written: {error.strerror}") from error
+        source = Path(work) / place.name
+        source.write_bytes(unsigned)
+        order = ("sign", "--mode", "anyone", "--input", str(source), "--output", str(place))
+        _run("shortcuts", *order, what=place.name, mend=mend)
     if not place.exists():  # it has been seen to fail and say nothing
         raise RequestError(f"{place.name}: was not signed; {mend}")
 

@@ -39,7 +39,7 @@ def _check_names(names: list[str] | None) -> list[str] | None:
 NamesArgument = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="NAME",
+        metavar="NAME...",
         show_default=False,
         callback=_check_names,
         help=f"{', '.join(NAMES)}; all of them, if none is named.",
@@ -82,7 +82,10 @@ def install(
     folder: Annotated[
         Path | None,
         typer.Option(
-            "--folder", metavar="DIR", help="Only write the files there, to look at; anywhere."
+            "--folder",
+            metavar="DIR",
+            file_okay=False,
+            help="Only write the files there, to look at; anywhere.",
         ),
     ] = None,
     force: ForceOption = False,

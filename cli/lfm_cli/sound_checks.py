@@ -9,6 +9,7 @@ from typing import Any
 
 from lfm2audio_mlx.errors import AudioError
 from lfm_cli.finding import Finding
+from lfm_cli.program import from_homebrew
 
 __all__ = ["judge_microphone", "loudspeaker", "microphone"]
 
@@ -35,9 +36,7 @@ def _device(direction: str, attempt: Callable[[Any, int], Finding]) -> Finding:
     try:
         sound = library()
     except AudioError as error:
-        linux = platform.system() == "Linux"
-        mend = "apt install libportaudio2" if linux else "pip install --force-reinstall sounddevice"
-        return Finding("fault", str(error), mend)
+        return Finding("fault", str(error), _mend_library())
     try:
         device = sound.query_devices(None, direction)
     except (sound.PortAudioError, ValueError):
@@ -51,6 +50,15 @@ def _device(direction: str, attempt: Callable[[Any, int], Finding]) -> Finding:
         return Finding("fault", f"{name}: cannot be opened: {error}", mend)
     detail = ": ".join(part for part in (f"{name}, {rate:,} Hz", found.detail) if part)
     return Finding(found.state, detail, found.mend)
+
+
+def _mend_library() -> str:
+    """How to have PortAudio, which only the wheels for a Mac bring with them."""
+    if platform.system() == "Linux":
+        return "apt install libportaudio2"
+    if from_homebrew():
+        return "`brew reinstall portaudio`"
+    return "pip install --force-reinstall sounddevice"
 
 
 def _offer(sound: Any, _rate: int) -> Finding:

@@ -29,7 +29,7 @@ def transcribe(
     files: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="FILE",
+            metavar="FILE...",
             show_default=False,
             help="Sound files (wav, flac, mp3, m4a, ...), folders, or - for stdin.",
         ),

@@ -26,15 +26,15 @@ STOP_SECONDS = 15.0
 POLL_SECONDS = 0.02
 
 
-def health() -> dict[str, Any] | None:
-    """What the daemon says of itself; None, if none runs.
+def health(patience: float = HEALTH_SECONDS) -> dict[str, Any] | None:
+    """What the daemon says of itself, after `patience` seconds at most; None, if none runs.
 
     Raises:
         DaemonError: one runs, and does not answer.
     """
     if running() is None:
         return None
-    return ask("GET", "/health", timeout=HEALTH_SECONDS)
+    return ask("GET", "/health", timeout=patience)
 
 
 def ensure(command: Sequence[str], env: Mapping[str, str]) -> None:
@@ -44,7 +44,8 @@ def ensure(command: Sequence[str], env: Mapping[str, str]) -> None:
     Raises:
         DaemonError: it cannot be started, or an old one does not end.
     """
-    found = health()
+    # At a socket of the system's, one that ends leaves the answer to the next one.
+    found = health(START_SECONDS)
     if found and found["version"] != __version__:
         # A new one was installed over it; or two are, and then neither cuts the other off.
         if found["queue"]:
@@ -80,12 +81,15 @@ def _woken() -> bool:
 
 
 def start(command: Sequence[str], env: Mapping[str, str]) -> None:
-    """Start a daemon and wait until it answers. Of several that are started at the same time one
-    remains, and all who wait find it.
+    """Start a daemon and wait until it answers; one that is ending is waited for first. Of several
+    that are started at the same time one remains, and all who wait find it.
 
     Raises:
         DaemonError: it ended at once, or does not answer in time.
     """
+    end = time.monotonic() + STOP_SECONDS
+    while held() and not listening() and time.monotonic() < end:
+        time.sleep(POLL_SECONDS)
     private(log_path().parent)
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
     log = os.open(log_path(), flags, 0o600)
@@ -108,7 +112,10 @@ def start(command: Sequence[str], env: Mapping[str, str]) -> None:
     end = time.monotonic() + START_SECONDS
     while time.monotonic() < end:
         with suppress(DaemonError):
-            if health():
+            if found := health():
+                if found["pid"] != process.pid:
+                    process.terminate()  # or it would take over when the other one ends
+                    process.wait()
                 return
         if not _lives(process.pid) and not held():
             raise DaemonError(f"the daemon ended at once; {log_path()} may say why")

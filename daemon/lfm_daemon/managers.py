@@ -197,19 +197,20 @@ def install(agent: Agent) -> bool:
         return False
     private(run_folder())
     _begin_log()
-    if loaded:
-        system.unload()
     try:
+        if loaded:
+            system.unload()
         launch.stop()
         _clear()
         _write(wanted)
         system.load()
-    except (DaemonError, KeyboardInterrupt):
+    except BaseException:  # ctrl-C and SIGTERM too
         with suppress(DaemonError):
             system.unload()
         with suppress(DaemonError):
             _write(before)
             if loaded:
+                _clear()
                 system.load()
             else:
                 system.forget()

@@ -4,6 +4,7 @@ import json
 import platform
 import sys
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from lfm2audio_mlx.installed import EMBEDDED
 from lfm_cli import doctor as module
 from lfm_cli.app import app
 from lfm_cli.doctor import judge_memory, judge_system, judge_weights
-from lfm_cli.sound_checks import judge_microphone
+from lfm_cli.sound_checks import judge_microphone, loudspeaker
 
 Doctor = Callable[..., Result]
 Document = Callable[[str], dict[str, Any]]
@@ -97,6 +98,16 @@ def examined(document: Document) -> Examined:
         return checks
 
     return read
+
+
+@pytest.fixture
+def keg(tmp_path: Path) -> Path:
+    """Where Homebrew has lfm's environment, with the link of Homebrew's that leads there."""
+    made = tmp_path / "Cellar" / "lfm" / "1.0" / "libexec"
+    made.mkdir(parents=True)
+    (tmp_path / "opt").mkdir()
+    (tmp_path / "opt" / "lfm").symlink_to(made)
+    return made
 
 
 def test_a_machine_that_works_is_healthy(doctor: Doctor, examined: Examined):
@@ -225,7 +236,7 @@ def test_silence_on_a_mac_points_to_the_permission():
 
 
 def test_without_portaudio_it_says_what_to_install(
-    doctor: Doctor, examined: Examined, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    doctor: Doctor, examined: Examined, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keg: Path
 ):
     """A library that cannot be loaded, as sounddevice is where PortAudio is missing."""
     (tmp_path / "sounddevice.py").write_text("raise OSError('PortAudio library not found')\n")
@@ -237,6 +248,23 @@ def test_without_portaudio_it_says_what_to_install(
         assert "PortAudio library not found" in checks[name]["detail"]
         if platform.system() == "Linux":
             assert checks[name]["mend"] == "apt install libportaudio2"
+    monkeypatch.setattr(platform, "system", lambda: "Darwin")
+    assert "pip install" in loudspeaker(None).mend
+    monkeypatch.setattr(sys, "prefix", str(keg))
+    assert loudspeaker(None).mend == "`brew reinstall portaudio`"
+
+
+def test_mlx_is_mended_by_what_installed_it(keg: Path, monkeypatch: pytest.MonkeyPatch):
+    """Too old, or not to be loaded."""
+    monkeypatch.setattr(metadata, "version", lambda name: "0.1.0")
+    monkeypatch.setitem(sys.modules, "mlx.core", None)
+    assert module.CHECKS["MLX"](None).mend.startswith("pip install -U 'mlx>=")
+    for prefix in (keg, keg.parents[3] / "opt" / "lfm"):
+        monkeypatch.setattr(sys, "prefix", str(prefix))
+        assert module.CHECKS["MLX"](None).mend == "`brew upgrade mlx`"
+    monkeypatch.undo()
+    monkeypatch.setattr(metadata, "version", lambda name: "0.1.0")
+    assert module.CHECKS["MLX"](None).detail.startswith("0.1.0, not >=")
 
 
 def test_an_interrupt_while_it_listens_ends_it(

@@ -17,7 +17,7 @@ DRAWN = pictures()
 
 def test_all_pictures_are_there_and_as_they_are_drawn_now():
     found = {path.name: path.read_text("utf-8") for path in FOLDER.glob("*.svg")}
-    assert found == DRAWN, "python scripts/shortcut_pictures.py draws them anew"
+    assert found == DRAWN, "make pictures draws them anew"
 
 
 def words(name: str) -> list[str]:

@@ -1,12 +1,14 @@
 """`lfm shortcuts`: what is put where, what is left alone, and what the user is told. macOS itself
 is stood in for: its name, and the programs that Linux lacks."""
 
+import errno
 import json
 import os
 import plistlib
 import shlex
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from typer.testing import CliRunner, Result
 from workflow_schema import check_shortcut
 
 from lfm2audio_mlx.errors import LfmError
-from lfm_cli import shortcut_places
+from lfm_cli import quick_actions, shortcut_places
 from lfm_cli.quick_actions import DOCUMENT, INFO
 from lfm_cli.shortcut_catalogue import NAMES, QUICK_ACTIONS, SHORTCUTS
 from lfm_cli.shortcuts import shortcuts
@@ -221,7 +223,44 @@ def test_a_folder_that_cannot_be_written(
     services.parent.mkdir(parents=True)
     services.write_text("a file")
     assert invoke("install", "answer").exit_code == 1
-    assert "cannot be written" in caplog.text
+    assert f"{services}: is a file where a folder has to be" in caplog.text
+
+
+def test_what_the_system_refuses_is_told_and_nothing_is_half_done(
+    user: Mac, services: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    """As for who may not write; root, whom the tests may run as, may."""
+    run("install", "answer")
+    place = services / "Answer Aloud with LFM.workflow"
+    change(place)
+    before = everything(services)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(tempfile, "mkdtemp", refuse)
+    for command, deed in (("install", "written"), ("uninstall", "deleted")):
+        caplog.clear()
+        assert invoke(command, "answer", "--force").exit_code == 1
+        assert caplog.messages == [f"{place}: cannot be {deed}: Permission denied"]
+        assert everything(services) == before
+    monkeypatch.setattr(quick_actions, "state", refuse)
+    assert str(invoke("list").exception).endswith("cannot be read: Permission denied")
+
+
+def test_of_a_link_only_the_link_is_deleted(user: Mac, services: Path, tmp_path: Path):
+    run("install", "answer")
+    place = services / "Answer Aloud with LFM.workflow"
+    place.rename(tmp_path / "elsewhere")
+    place.symlink_to(tmp_path / "elsewhere")
+    assert run("uninstall", "answer").endswith("removed\n")
+    assert not place.is_symlink() and (tmp_path / "elsewhere" / INFO).exists()
+
+
+def test_a_file_is_no_folder_to_write_into(user: Mac, tmp_path: Path):
+    (tmp_path / "file").touch()
+    assert invoke("install", "--folder", "file").exit_code == 2
+    assert invoke("install", "answer", "--folder", "file/in").exit_code == 1
 
 
 # What macOS may refuse

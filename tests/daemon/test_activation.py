@@ -17,6 +17,7 @@ from typing import Any
 
 import psutil
 import pytest
+from workbench import ending, soon
 
 from lfm2audio_mlx import __version__
 from lfm2audio_mlx.errors import DaemonError
@@ -62,13 +63,6 @@ def keep(tmp_path: Path) -> Iterator[Keep]:
     launch.stop()
 
 
-def soon(condition: Callable[[], object]) -> None:
-    end = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
-
-
 # For real
 
 
@@ -103,6 +97,15 @@ def test_the_socket_stays_and_the_next_connection_starts_the_next(keep: Keep):
     soon(running)
     assert running() != first
     assert launch.health()
+
+
+def test_who_comes_while_one_ends_has_the_next(keep: Keep):
+    """Though that takes longer than a daemon may that is only looked at."""
+    keep()
+    launch.ensure([], {})
+    with ending(launch.HEALTH_SECONDS + 1) as old:
+        launch.ensure([], {})
+        assert running() not in (None, old)
 
 
 def test_one_that_crashed_leaves_no_number_that_could_be_ended(keep: Keep):

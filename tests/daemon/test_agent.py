@@ -325,6 +325,27 @@ def test_what_fails_leaves_the_earlier_one_in_place(system: FakeSystem):
     assert running()
 
 
+@pytest.mark.parametrize("interrupt", [KeyboardInterrupt(), SystemExit(143)])
+@pytest.mark.parametrize("verb", ["load", "unload"])
+def test_an_interrupt_leaves_the_earlier_one_in_place(
+    system: FakeSystem, monkeypatch: pytest.MonkeyPatch, verb: str, interrupt: BaseException
+):
+    """ctrl-C and SIGTERM, when the verb has just been done."""
+    install(wished(PROGRAM, "1h"))
+    before, done = system.files, getattr(system.manager, verb)
+
+    def cut_off() -> None:
+        done()
+        monkeypatch.setattr(system.manager, verb, done)
+        raise interrupt
+
+    monkeypatch.setattr(system.manager, verb, cut_off)
+    with pytest.raises(type(interrupt)):
+        install(wished(PROGRAM, "2h"))
+    assert system.files == before
+    assert system.manager.loaded()
+
+
 def test_a_moment_in_which_launchd_refuses_is_waited_for(system: FakeSystem):
     if system.manager.name != "launchd":
         pytest.skip("is launchd's")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from workbench import ending, soon
 
 from lfm2audio_mlx import __version__
 from lfm2audio_mlx.errors import DaemonError
@@ -93,11 +94,37 @@ def test_one_that_does_not_answer_is_told(monkeypatch: pytest.MonkeyPatch):
     assert time.monotonic() - begun < 3
 
 
-def test_eight_that_start_at_once_are_one():
+def test_eight_that_start_at_once_are_one(home: Path):
     code = "import sys, os; from lfm_daemon.launch import ensure; ensure(sys.argv[1:], os.environ)"
     racers = [subprocess.Popen([sys.executable, "-c", code, *SERVE]) for _ in range(8)]
     assert [racer.wait(60) for racer in racers] == [0] * 8
+    told = ["pid", "cmdline", "environ"]  # nothing of processes that are another user's
+    serving = [p.info for p in psutil.process_iter(told, {}) if p.info["cmdline"] == SERVE]
+    here = [each["pid"] for each in serving if each["environ"].get("LFM_HOME") == str(home)]
+    assert here == [running()]
     assert log_path().read_text("utf-8").count(" serves\n") == 1
+
+
+def test_one_that_another_forestalled_goes(tmp_path: Path):
+    """Else it would be the daemon as soon as the other has ended."""
+    late = f"open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); time.sleep(60)"
+    code = (
+        "import sys, os; from lfm_daemon.launch import start\n"
+        f"start([sys.executable, '-c', {'import os, time; ' + late!r}], os.environ)"
+    )
+    starter = subprocess.Popen([sys.executable, "-c", code])
+    soon(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
+    launch.start(SERVE, env())
+    assert starter.wait(30) == 0
+    assert not psutil.pid_exists(int((tmp_path / "pid").read_text()))
+
+
+def test_who_comes_while_one_ends_has_the_next():
+    """As after an upgrade, where the old one answers what is under way before it goes."""
+    launch.start(SERVE, env())
+    with ending(3.0) as old:
+        launch.ensure(SERVE, env())
+        assert running() not in (None, old)
 
 
 def test_ending_lets_what_is_under_way_end():

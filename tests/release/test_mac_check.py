@@ -13,13 +13,16 @@ from pathlib import Path
 import pytest
 
 import mac_check
+from lfm_cli.shortcut_catalogue import QUICK_ACTIONS, SHORTCUTS, Installation
+from lfm_cli.shortcut_places import put, write_unsigned
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "scripts" / "mac-check.sh"
 NAMES = re.findall(r'^check "([^"]+)"', SCRIPT.read_text("utf-8"), re.MULTILINE)
+WITH_SCRIPTS = (".wflow", ".shortcut")
 PROGRAMS = (
     *("sysctl", "brew", "afconvert", "plutil", "launchctl", "curl", "automator", "shortcuts"),
-    *("lfm", "man", "stat", "sleep", "make"),
+    *("osacompile", "lfm", "man", "stat", "sleep", "make"),
 )
 
 pytestmark = pytest.mark.skipif(platform.system() == "Darwin", reason="stubs are for other systems")
@@ -85,6 +88,22 @@ def test_every_check_has_its_line(tmp_path: Path, code: int):
         assert states[name] in ("failed", "skipped"), name
     if code:
         assert "ok" not in states.values()
+
+
+def test_what_is_compiled_is_all_the_applescript_that_is_written(tmp_path: Path):
+    lfm = Installation("/opt/homebrew/bin/lfm")
+    for action in QUICK_ACTIONS:
+        put(action, lfm, tmp_path, False, "written")
+    for shortcut in SHORTCUTS:
+        write_unsigned(shortcut, lfm, tmp_path, False)
+    function = re.search(r"^apple_script\(\).*?^}$", SCRIPT.read_text("utf-8"), re.DOTALL | re.M)
+    assert function
+    command = ["bash", "-c", f'{function[0]}\napple_script "$1"', "-", tmp_path]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    scripts = re.findall(r"^on run argv\n(?:.+\n)+?end run\n", told, re.MULTILINE)
+    assert "".join(scripts) == told
+    written = [p.read_text("utf-8") for p in tmp_path.rglob("*") if p.suffix in WITH_SCRIPTS]
+    assert len(scripts) == sum(text.count("osascript -e") for text in written) > 8
 
 
 # `make mac-check`
