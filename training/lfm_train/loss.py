@@ -102,6 +102,8 @@ def _embedded(model: Lfm2Audio, batch: Batch) -> mx.array:
 
 def code_losses(model: Depthformer, hidden: mx.array, codes: mx.array) -> mx.array:
     """Cross-entropies [M, codebooks] of frames [M, codebooks] after states [M, hidden]."""
+    if not codes.size:
+        return mx.zeros((0, model.codebooks))
     inputs = mx.split(model.depth_linear(hidden), model.codebooks, axis=-1)
     past: list[Past | None] = [None] * len(model.layers)
     found: list[mx.array] = []

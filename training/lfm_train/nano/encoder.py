@@ -14,6 +14,7 @@ from lfm2audio_mlx.config import ModelConfig
 from lfm2audio_mlx.kernels.depthwise import weighted_sum
 from lfm2audio_mlx.models.conformer import Conformer, ConvolutionModule
 from lfm_train.ctc import ctc_loss, ctc_read
+from lfm_train.initial import initialise
 from lfm_train.nano.grammar import vocabulary
 from lfm_train.nano.hearing import Listener
 from lfm_train.training import Plan, train
@@ -48,18 +49,11 @@ class Recogniser(nn.Module):
         self.words = vocabulary()
         self.head = nn.Linear(config.conformer.d_model, len(self.words) + 1)
         for layer in self.conformer.layers:
-            layer.conv.depthwise_conv.weight = _uniform(layer.conv.depthwise_conv.weight.shape)
             layer.conv = NormedConvolution(layer.conv)
 
     def __call__(self, mels: mx.array) -> mx.array:
         """Log-mel [B, T, features] -> logits [B, ceil(T / 8), words + 1]."""
         return self.head(self.conformer(mels))
-
-
-def _uniform(shape: tuple[int, ...]) -> mx.array:
-    """What MLX's convolutions begin with, for a filter of [K, D]."""
-    bound = shape[0] ** -0.5
-    return mx.random.uniform(-bound, bound, shape)
 
 
 def loss(model: Recogniser, batch: tuple[mx.array, mx.array, mx.array]) -> tuple[mx.array, Any]:
@@ -113,6 +107,6 @@ def train_encoder(config: ModelConfig, plan: Plan, size: int, folder: Path) -> R
     """The encoder of `config`, trained on batches of `size`."""
     mx.random.seed(1)
     model, listener = Recogniser(config), Listener(config.features)
-    mx.eval(model.parameters())
+    initialise(model)
     train(model, loss, lambda step: batches(listener, step, size, plan.group), plan, folder)
     return model

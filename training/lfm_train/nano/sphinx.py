@@ -8,6 +8,7 @@ import random
 import tempfile
 from collections import Counter
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +53,9 @@ def _pronunciations() -> str:
     """The domain's part of the dictionary that comes with pocketsphinx."""
     whole = Path(pocketsphinx.get_model_path("en-us/cmudict-en-us.dict")).read_text("utf-8")
     wanted = set(vocabulary())
-    lines = [line for line in whole.splitlines() if line.split(maxsplit=1)[0].split("(")[0] in wanted]
+    lines = [
+        line for line in whole.splitlines() if line.split(maxsplit=1)[0].split("(")[0] in wanted
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -63,7 +66,7 @@ def _bigrams() -> str:
     pairs: Counter[tuple[str, str]] = Counter()
     for _ in range(SENTENCES):
         words = [BEGIN, *sentence(draw).text.split(), END]
-        pairs.update(zip(words, words[1:], strict=False))
+        pairs.update(pairwise(words))
     after: Counter[str] = Counter()
     kinds: Counter[str] = Counter()
     for (first, _), count in pairs.items():

@@ -1,0 +1,125 @@
+"""How the embedded checkpoint is made, as data and in order: two parts that know nothing of each
+other, what they make of the sentences, the language model, the checkpoint.
+
+Each stage leaves its work in a folder of its own and is passed over when that is done, so that an
+interrupted run goes on where it was.
+"""
+
+import multiprocessing
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import mlx.core as mx
+
+from lfm2audio_mlx.config import FORMAT, ModelConfig, parse_config
+from lfm2audio_mlx.installed import EMBEDDED
+from lfm2audio_mlx.models.lfm2_audio import Lfm2Audio
+from lfm2audio_mlx.text.tokenizer import Tokenizer
+from lfm_convert.convert import convert
+from lfm_convert.original import MIMI_FILE, read_original_config
+from lfm_convert.prompts import PROMPTS
+from lfm_train.codec.codec import TrainedCodec
+from lfm_train.initial import initialise
+from lfm_train.loss import Weighting
+from lfm_train.nano.assemble import LAYOUT, assemble
+from lfm_train.nano.codec import train_codec
+from lfm_train.nano.encoder import Recogniser, train_encoder
+from lfm_train.nano.language import Mixture, Teacher, train_language
+from lfm_train.nano.spoken import load_spoken, make_spoken
+from lfm_train.training import Plan
+
+__all__ = ["NANO", "Recipe", "design", "make_nano"]
+
+
+INNER = 64
+"""Width in which the codec quantises (`quantizer.dimension` in layout/mimi_config.json)."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Plans of the stages, sizes of their batches; `texts` are spoken besides all answers.
+    `weighting`: what counts how much; `shipped`: how the checkpoint is quantised."""
+
+    encoder: Plan
+    encoder_batch: int
+    plain_codec: Plan
+    codec: Plan
+    codec_batch: int
+    texts: int
+    language: Plan
+    mixture: Mixture
+    weighting: Weighting
+    shipped: str
+
+
+NANO = Recipe(
+    encoder=Plan(9000, 1.5e-3, warmup=200, group=4, name="encoder"),
+    encoder_batch=24,
+    plain_codec=Plan(400, 2e-3, least=1.0, group=4, name="codec, plain"),
+    codec=Plan(5000, 2e-3, warmup=50, group=4, name="codec"),
+    codec_batch=6,
+    texts=3000,
+    language=Plan(8000, 1.5e-3, warmup=200, group=4, name="language"),
+    mixture=Mixture(transcriptions=20, readings=12, dialogues=8),
+    weighting=Weighting(tuple(100 ** (1 - i / 7) for i in range(8))),
+    shipped="4bit",
+)
+
+
+def design() -> ModelConfig:
+    """The checkpoint's configuration, as the converter reads it from `layout/`."""
+    with TemporaryDirectory() as place:
+        for path in LAYOUT.glob("*.json"):
+            shutil.copyfile(path, Path(place) / path.name)
+        (Path(place) / MIMI_FILE).touch()  # it is only asked whether there is one
+        sections: dict[str, Any] = read_original_config(Path(place))
+    facts = {"format": FORMAT, "dtype": "float32", "prompts": PROMPTS["nano"], "quantization": {}}
+    return parse_config(facts | sections, str(LAYOUT))
+
+
+def make_nano(recipe: Recipe, folder: Path) -> Path:
+    """Train all of it in `folder`; the converted checkpoint."""
+    folder.mkdir(parents=True, exist_ok=True)
+    # The codec needs nothing of the encoder: each has a core of its own.
+    side = multiprocessing.get_context("spawn").Process(target=_codec, args=(recipe, folder))
+    side.start()
+    encoder = _encoder(recipe, folder)
+    side.join()
+    codec = _codec(recipe, folder)
+    spoken = folder / "spoken.npz"
+    if not spoken.exists():
+        make_spoken(codec, recipe.texts, spoken)
+    model = _language(recipe, folder, encoder)
+    for name in ("original", "nano"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    assemble(model, codec, recipe.weighting, EMBEDDED, folder / "original")
+    return convert(folder / "original", folder / "nano", recipe.shipped, "nano")
+
+
+def _encoder(recipe: Recipe, folder: Path) -> Recogniser:
+    return train_encoder(design(), recipe.encoder, recipe.encoder_batch, folder / "encoder")
+
+
+def _codec(recipe: Recipe, folder: Path) -> TrainedCodec:
+    config = design()
+    assert config.mimi is not None
+    mx.random.seed(2)
+    codec = TrainedCodec(config.mimi, INNER, config.codebooks, config.codebook_size)
+    plans = recipe.plain_codec, recipe.codec
+    train_codec(codec, *plans, recipe.codec_batch, folder / "codec")
+    return codec
+
+
+def _language(recipe: Recipe, folder: Path, encoder: Recogniser) -> Lfm2Audio:
+    config = design()
+    mx.random.seed(3)
+    model = Lfm2Audio(config)
+    initialise(model)
+    model.conformer.update(encoder.conformer.parameters())
+    teacher = Teacher(config, Tokenizer(EMBEDDED), load_spoken(folder / "spoken.npz"))
+    plan = recipe.language
+    train_language(model, teacher, recipe.weighting, recipe.mixture, plan, folder / "language")
+    return model
