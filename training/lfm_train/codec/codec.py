@@ -3,6 +3,7 @@
 Reference: `moshi/models/compression.py`.
 """
 
+import math
 import re
 from pathlib import Path
 from typing import Any, cast
@@ -11,8 +12,9 @@ import mlx.core as mx
 import mlx.nn as nn
 from mlx.utils import tree_flatten
 
-from lfm2audio_mlx.config import MimiConfig
-from lfm2audio_mlx.weights import open_tensors
+from lfm2audio_mlx.config import MimiConfig, ModelConfig
+from lfm2audio_mlx.errors import CheckpointError
+from lfm2audio_mlx.weights import check_tensors, open_tensors
 from lfm_convert.rules import LAYOUTS, RULES
 from lfm_train.codec.network import Decoder, Encoder
 from lfm_train.codec.quantizer import SplitQuantizer
@@ -44,6 +46,7 @@ class TrainedCodec(nn.Module):
         self.encode, self.decode = Encoder(config), Decoder(config)
         self.quantizer = SplitQuantizer(config.seanet.dimension, inner, codebooks, size)
         self.quantised = False
+        self.frame_size = config.upsample_stride * math.prod(config.seanet.ratios)
 
     def __call__(self, samples: mx.array, learn: bool = False) -> tuple[mx.array, mx.array]:
         """Samples [B, N] as they come back, and the commitment loss."""
@@ -54,23 +57,36 @@ class TrainedCodec(nn.Module):
         return self.decode(quantised), commitment
 
     def codes(self, samples: mx.array) -> mx.array:
-        """Samples [B, frames * FRAME] -> codes [B, codebooks, frames]."""
+        """Samples [B, frames * frame_size] -> codes [B, codebooks, frames]."""
         return self.quantizer(self.encode(samples))[1]
 
 
-def open_codec(codec: TrainedCodec, path: Path) -> None:
-    """Give a codec the weights of an original file.
+def open_codec(config: ModelConfig, path: Path) -> TrainedCodec:
+    """The codec in an original file, as many of its codebooks as the model uses.
 
     Raises:
-        CheckpointError: the file is missing or damaged.
+        CheckpointError: the file is missing, damaged, or no such codec's.
     """
     made = {
         name: LAYOUTS[layout](tensor) if (layout := _layout(original)) else tensor
         for original, tensor in open_tensors(path).items()
-        if (name := _our_name(original))
+        if (name := _our_name(original)) and not _is_beyond(name, config.codebooks)
     }
+    inner = made.get("quantizer.rvq_first.layers.0.embedding_sum")
+    if config.mimi is None or inner is None:
+        raise CheckpointError(f"{path}: holds no Mimi codec that could encode speech")
+    codec = TrainedCodec(config.mimi, inner.shape[1], config.codebooks, config.codebook_size)
+    check_tensors(codec, made, str(path))
     codec.load_weights([(k, v.astype(mx.float32)) for k, v in made.items()], strict=True)
     codec.quantised = True
+    codec.eval()
+    return codec
+
+
+def _is_beyond(name: str, codebooks: int) -> bool:
+    """Is this of a codebook that the model does not use?"""
+    found = re.fullmatch(r"quantizer\.rvq_rest\.layers\.(\d+)\..*", name)
+    return found is not None and int(found[1]) >= codebooks - 1
 
 
 def codec_tensor(codec: TrainedCodec, original: str, shape: tuple[int, ...]) -> mx.array:
