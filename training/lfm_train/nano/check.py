@@ -84,8 +84,8 @@ class Examination:
     def _recorded(self, text: str, manner: Manner, draw: random.Random) -> np.ndarray:
         """Somebody saying something, as a microphone gets it."""
         samples = self.listener.speak(text, manner).samples
-        length = len(samples) + draw.randint(FRAME, 10 * FRAME)
-        return roughened(placed(samples, length, draw), draw)
+        before, after = (draw.randint(FRAME // 2, 8 * FRAME) for _ in range(2))
+        return roughened(placed(samples, before + len(samples) + after, before), draw)
 
     def _heard(self, samples: np.ndarray, rate: int = RATE) -> str:
         return self.engine.transcribe((samples, rate)).text

@@ -1,6 +1,8 @@
 """The encoder's training: it learns to name words by itself, before there is a language model.
 
-CTC over whole words, since a position lasts 80 ms and letters come faster. Its head is thrown away.
+CTC over whole words, since a position lasts 80 ms and letters come faster; and, since who speaks
+tells where each word is, the word of each position besides: by CTC alone it takes thousands of
+steps to find out where words are. Both heads are thrown away.
 """
 
 from pathlib import Path
@@ -41,13 +43,15 @@ class NormedConvolution(ConvolutionModule):
 
 
 class Recogniser(nn.Module):
-    """The encoder and a head for words; class 0 is none."""
+    """The encoder, a head for words by CTC, another for the word of each position; class 0 is
+    none."""
 
     def __init__(self, config: ModelConfig):
         super().__init__()
         self.conformer = Conformer(config.conformer)
         self.words = vocabulary()
         self.head = nn.Linear(config.conformer.d_model, len(self.words) + 1)
+        self.place_head = nn.Linear(config.conformer.d_model, len(self.words) + 1)
         for layer in self.conformer.layers:
             layer.conv = NormedConvolution(layer.conv)
 
@@ -56,11 +60,20 @@ class Recogniser(nn.Module):
         return self.head(self.conformer(mels))
 
 
-def loss(model: Recogniser, batch: tuple[mx.array, mx.array, mx.array]) -> tuple[mx.array, Any]:
-    """CTC for a word."""
-    mels, labels, lengths = batch
-    total = ctc_loss(model(mels), labels, lengths).sum() / mx.maximum(lengths.sum(), 1)
-    return total, {"ctc": total}
+Batch = tuple[mx.array, mx.array, mx.array, mx.array]
+"""Log-mel [B, T, features], labels [B, L] and their lengths [B], the label of each position
+[B, ceil(T / 8)], -1 where it is not known."""
+
+
+def loss(model: Recogniser, batch: Batch) -> tuple[mx.array, Any]:
+    """CTC for a word, and cross-entropy for a position."""
+    mels, labels, lengths, places = batch
+    heard = model.conformer(mels)
+    ctc = ctc_loss(model.head(heard), labels, lengths).sum() / mx.maximum(lengths.sum(), 1)
+    known = places >= 0
+    each = nn.losses.cross_entropy(model.place_head(heard), mx.maximum(places, 0))
+    place = mx.where(known, each, 0).sum() / mx.maximum(known.sum(), 1)
+    return ctc + place, {"ctc": ctc, "place": place}
 
 
 def masked(mels: np.ndarray, generator: np.random.Generator) -> np.ndarray:
@@ -79,21 +92,23 @@ def masked(mels: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     return made
 
 
-def batches(
-    listener: Listener, step: int, size: int, group: int
-) -> list[list[tuple[mx.array, ...]]]:
-    """Masked log-mel, labels and their lengths."""
+def batches(listener: Listener, step: int, size: int, group: int) -> list[list[Batch]]:
+    """What is learnt in `group` steps from `step` on."""
     number = {word: index for index, word in enumerate(vocabulary(), 1)}
     generator = np.random.default_rng(step)
-    made: list[list[tuple[mx.array, ...]]] = []
-    for mels, texts in listener.batches(step, size, group):
-        rows = [[number[word] for word in text.split()] for text in texts]
-        longest = max(1, *map(len, rows))
-        labels = np.zeros((len(rows), longest), np.int32)
-        for index, row in enumerate(rows):
-            labels[index, : len(row)] = row
+    made: list[list[Batch]] = []
+    for recorded in listener.batches(step, size, group):
+        rows = [[number[word] for word in item.text.split()] for item in recorded]
+        labels = np.zeros((len(rows), max(1, *map(len, rows))), np.int32)
+        # The last two entries are for no word (index -1) and for one that is not known (-2).
+        found = [
+            np.array([*row, -1, 0])[item.words] for row, item in zip(rows, recorded, strict=True)
+        ]
+        for line, row in zip(labels, rows, strict=True):
+            line[: len(row)] = row
+        mels = masked(np.stack([item.mel for item in recorded]), generator)
         lengths = mx.array([len(row) for row in rows])
-        made.append([(mx.array(masked(mels, generator)), mx.array(labels), lengths)])
+        made.append([(mx.array(mels), mx.array(labels), lengths, mx.array(np.stack(found)))])
     return made
 
 

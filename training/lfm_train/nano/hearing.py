@@ -5,6 +5,7 @@ comes twice and an interrupted training goes on as it would have.
 """
 
 import random
+from bisect import bisect_right
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +19,7 @@ from lfm_train.nano.grammar import sentence, word_salad
 from lfm_train.nano.sounds import RATE, music, noise, silence
 from lfm_train.nano.voices import SPEAKERS, draw_manner, in_brackets
 
-__all__ = ["Heard", "Listener", "placed", "roughened"]
+__all__ = ["FRAME", "Heard", "Listener", "Recorded", "placed", "roughened"]
 
 FRAME = 1280
 """Samples that one position of the backbone hears: 80 ms."""
@@ -30,10 +31,29 @@ checkpoint's own voices; among the others shifted accents."""
 
 @dataclass(frozen=True)
 class Heard:
-    """16 kHz samples, and the words in them."""
+    """16 kHz samples, the words in them, and where each begins; no places if that is not known."""
 
     samples: np.ndarray
     text: str
+    places: tuple[int, ...] = ()
+
+    def word_at(self, sample: int) -> int | None:
+        """The index of the word there, -1 for silence; None if it is not known."""
+        if not self.text or not 0 <= sample < len(self.samples):
+            return -1
+        if not self.places:
+            return None
+        return max(0, bisect_right(self.places, sample) - 1)
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """Log-mel [T, features], its text, and the index of the word in each position of 80 ms, -1 for
+    none, -2 where that is not known."""
+
+    mel: np.ndarray
+    text: str
+    words: np.ndarray
 
 
 class Listener:
@@ -52,7 +72,8 @@ class Listener:
         text = self.text(draw)
         if draw.random() < SHIFTED:
             bracketed = in_brackets(self.espeak, text, manner.voice, draw)
-            return Heard(self.speak(bracketed, manner).samples, text)
+            spoken = self.speak(bracketed, manner, len(text.split()))
+            return Heard(spoken.samples, text, spoken.places)
         return self.speak(text, manner)
 
     def text(self, draw: random.Random) -> str:
@@ -65,12 +86,16 @@ class Listener:
             return " ".join(first[: draw.randint(1, 4)] + second[-draw.randint(1, 4) :])
         return sentence(draw).text
 
-    def speak(self, text: str, manner: Manner) -> Heard:
-        """A text without noise, and without silence before and after."""
-        samples, _ = self.espeak(text, manner)
+    def speak(self, text: str, manner: Manner, words: int = 0) -> Heard:
+        """A text, of so many words if it is phonemes, without silence before and after."""
+        samples, starts = self.espeak(text, manner)
         samples = soxr.resample(samples, self.espeak.rate, RATE)
         loud = np.flatnonzero(np.abs(samples) > 0.004)
-        return Heard(samples[loud[0] : loud[-1] + 1] if len(loud) else samples, text)
+        first, last = (int(loud[0]), int(loud[-1]) + 1) if len(loud) else (0, len(samples))
+        places = [max(0, start * RATE // self.espeak.rate - first) for start in starts]
+        # The library tells of an end, too, and of words that it runs together ("on the") once.
+        known = (words or len(text.split())) in (len(places), len(places) - 1)
+        return Heard(samples[first:last], text, tuple(places) if known else ())
 
     def wordless(self, draw: random.Random) -> np.ndarray:
         """Silence, noise, music or another language."""
@@ -93,36 +118,38 @@ class Listener:
         manner = Manner(voice, variant.speed, variant.pitch, variant.range, variant.gap)
         return self.speak(text, manner).samples[: int(3.5 * RATE)]
 
-    def batches(self, step: int, size: int, group: int) -> list[tuple[np.ndarray, list[str]]]:
-        """The batches of `group` steps, from `step`, which is a multiple of that, on: log-mel
-        [size, T, features], all of a length, and texts.
+    def batches(self, step: int, size: int, group: int) -> list[list[Recorded]]:
+        """What is heard in `group` steps, from `step`, which is a multiple of that, on: `size`
+        recordings each, all of a length.
 
         Recordings of like length stand together; the shorter get more room before and after.
         """
         draw = random.Random(f"hearing {step}")
         heard = sorted((self.draw(draw) for _ in range(size * group)), key=lambda h: len(h.samples))
-        made: list[tuple[np.ndarray, list[str]]] = []
+        made: list[list[Recorded]] = []
         for start in range(0, len(heard), size):
             items = heard[start : start + size]
             frames = -(-(len(items[-1].samples) + RATE // 5) // FRAME)
-            mels = [
-                self.mel(roughened(placed(item.samples, frames * FRAME, draw), draw))
-                for item in items
-            ]
-            made.append((np.stack(mels), [item.text for item in items]))
+            made.append([self._recorded(item, frames, draw) for item in items])
         draw.shuffle(made)
         return made
+
+    def _recorded(self, heard: Heard, frames: int, draw: random.Random) -> Recorded:
+        """Somewhere in so many frames; the encoder makes one position more of them."""
+        before = draw.randint(0, min(frames * FRAME - len(heard.samples), RATE))
+        sound = placed(heard.samples, frames * FRAME, before)
+        found = (heard.word_at(t * FRAME + FRAME // 2 - before) for t in range(frames + 1))
+        words = np.array([-2 if index is None else index for index in found], np.int32)
+        return Recorded(self.mel(roughened(sound, draw)), heard.text, words)
 
     def mel(self, samples: np.ndarray) -> np.ndarray:
         """Log-mel [T, features], as the product computes it."""
         return log_mel(samples, self.features)
 
 
-def placed(samples: np.ndarray, length: int, draw: random.Random) -> np.ndarray:
-    """Samples somewhere in a silence of `length`."""
-    room = length - len(samples)
-    before = draw.randint(0, min(room, RATE))
-    return np.pad(samples, (before, room - before))
+def placed(samples: np.ndarray, length: int, before: int) -> np.ndarray:
+    """Samples in a silence of `length`, after `before`."""
+    return np.pad(samples, (before, length - before - len(samples)))
 
 
 def roughened(samples: np.ndarray, draw: random.Random) -> np.ndarray:

@@ -54,11 +54,11 @@ class Teacher:
         generator = np.random.default_rng(step)
         heard = self.listener.batches(step, mixture.transcriptions, group)
         made: list[list[Batch]] = []
-        for mels, texts in heard:
+        for recorded in heard:
             pieces = [
                 [self._reading(draw) for _ in range(mixture.readings)],
                 self._dialogues(draw, mixture.dialogues),
-                list(map(self.conversations.transcription, mels, texts)),
+                [self.conversations.transcription(item.mel, item.text) for item in recorded],
             ]
             made.append([self._packed(examples, generator) for examples in pieces])
         return made
@@ -86,7 +86,9 @@ class Teacher:
         for index, (question, answer) in enumerate(chosen):
             said: str | np.ndarray = question.text
             if index in sounds:
-                said = self.listener.mel(roughened(placed(sounds[index], length, draw), draw))
+                before = draw.randint(0, length - len(sounds[index]))
+                sound = placed(sounds[index], length, before)
+                said = self.listener.mel(roughened(sound, draw))
             made.append(self.conversations.dialogue(said, question.answer, _frames(answer)))
         return made
 
