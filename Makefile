@@ -36,6 +36,14 @@ parity: $(VENV)/test ## compare every stage with the reference's goldens
 	$(BLAS_NOTE)
 	@$(RUN)python tests/reference/parity.py
 
+nano: $(VENV)/test ## make the embedded checkpoint from nothing (hours; goes on where it was)
+	$(BLAS_NOTE)
+	@PYTHONPATH=training OPENBLAS_NUM_THREADS=1 $(RUN)python -m lfm_train.nano build/nano
+
+nano-check: $(VENV)/test ## what the embedded checkpoint can do, on data made anew (half an hour)
+	$(BLAS_NOTE)
+	@PYTHONPATH=training $(RUN)python -m lfm_train.nano.check
+
 metal-check: $(VENV)/test ## every Metal kernel, run thread for thread without Metal
 	$(BLAS_NOTE)
 	@$(RUN)python tests/metal/check.py

@@ -14,6 +14,7 @@ HELP = {
     "rank": "of the adapters on the backbone; 0 trains the whole model",
     "learning_rate": "at its height",
     "warmup": "steps until that",
+    "save_every": "steps between states to go on from",
     "seed": "of what is drawn",
 }
 

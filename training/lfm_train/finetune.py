@@ -36,6 +36,7 @@ class Tuning:
     rank: int = 8
     learning_rate: float = 3e-5
     warmup: int = 100
+    save_every: int = 200
     seed: int = 0
 
 
@@ -78,6 +79,7 @@ def finetune(source: Path, data: Path, target: Path, work: Path, tuning: Tuning)
         least=0.1,
         weight_decay=0.1,
         betas=(0.9, 0.95),
+        save_every=tuning.save_every,
         name="fine-tuning",
     )
     train(model, loss, batches, plan, work)

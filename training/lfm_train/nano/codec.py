@@ -21,6 +21,8 @@ __all__ = ["train_codec"]
 
 SEGMENT = 16
 """Frames of a piece to train on: 1.28 s."""
+SEEN_FIRST = 64
+"""Batches whose latents the codebooks begin with."""
 OTHERS = 0.1
 """Share of other voices."""
 WAVE, LINEAR, COMMITMENT = 0.1, 0.5, 0.25
@@ -64,7 +66,7 @@ def train_codec(model: TrainedCodec, plain: Plan, quantised: Plan, size: int, fo
     train(model, loss, drawn(0, plain), plain, folder / "plain")
     model.quantised = True
     if not any((folder / "quantised").glob("state-*")):
-        pieces = [p for group in range(0, 24, 4) for p in batches(espeak, 10**6 + group, 16, 4)]
+        pieces = batches(espeak, 10**6, size, SEEN_FIRST)
         latents = [model.encode(piece) for (piece,) in pieces]
         mx.eval(latents)
         model.quantizer.begin(mx.concatenate(latents))

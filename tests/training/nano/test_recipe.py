@@ -1,0 +1,78 @@
+"""The recipe of the embedded checkpoint, whole, in a few steps: what comes out is a checkpoint that
+hears, speaks and answers, if only noise, and that a second run finds done."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import mlx.core as mx
+import numpy as np
+import pytest
+
+from lfm2audio_mlx.engine import Engine
+from lfm2audio_mlx.installed import EMBEDDED
+from lfm2audio_mlx.sampling import GREEDY
+from lfm_train.nano import language, spoken
+from lfm_train.nano.grammar import questions
+from lfm_train.nano.language import Mixture
+from lfm_train.nano.recipe import NANO, design, make_nano
+from lfm_train.original import open_original
+from lfm_train.training import Plan
+
+SPEECH = Path(__file__).parents[2] / "data" / "speech"
+FEW = Plan(2, 1e-3, group=2, save_every=1)
+SMALL = replace(
+    NANO,
+    encoder=FEW,
+    encoder_batch=2,
+    plain_codec=FEW,
+    codec=FEW,
+    codec_batch=1,
+    texts=1,
+    language=FEW,
+    mixture=Mixture(1, 1, 1),
+)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("lfm_train.nano.espeak").Espeak()
+    few = list(questions())[:2]
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (language, spoken):
+            patch.setattr(module, "questions", lambda: iter(few))
+        return make_nano(SMALL, tmp_path_factory.mktemp("nano")).parent
+
+
+def test_it_hears_speaks_and_answers(made: Path):
+    engine = Engine.load(made / "nano")
+    engine.hear(SPEECH / "light.flac")
+    for voice in engine.voices:
+        list(engine.say("one", voice=voice, sampling=GREEDY, max_tokens=4))
+    list(engine.chat().reply("hello", max_tokens=4))
+    assert set(engine.voices) == {"us-male", "uk-female"}
+
+
+def test_codes_that_no_one_uses_share_a_row(made: Path):
+    model = open_original(made / "original").model
+    table = np.array(model.audio_embedding.weight).reshape(8, 2049, -1)
+    assert np.array_equal(table[:, 512:2048], np.broadcast_to(table[:, 512:513], (8, 1536, 192)))
+    assert not np.array_equal(table[0, 510], table[0, 511])
+    assert not np.array_equal(table[0, 2047], table[0, 2048])
+
+
+def test_the_encoder_is_the_one_that_was_trained(made: Path):
+    states = mx.load(str(made / "encoder" / "state-2.safetensors"))
+    model = open_original(made / "original").model
+    assert isinstance(states, dict)
+    name = "conformer.layers.0.conv.batch_norm.running_mean"
+    assert mx.array_equal(
+        states[f"model.{name}"], model.conformer.layers[0].conv.batch_norm.running_mean
+    )
+
+
+def test_the_design_is_what_is_shipped_but_for_its_codec_context():
+    ours, theirs = design(), json.loads((EMBEDDED / "config.json").read_text("utf-8"))
+    assert ours.lfm.hidden_size == theirs["lfm"]["hidden_size"]
+    assert ours.codebook_size == theirs["codebook_size"]
+    assert ours.prompts.voices == theirs["prompts"]["voices"]
