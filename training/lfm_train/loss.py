@@ -20,7 +20,7 @@ from lfm2audio_mlx.models.lfm2_audio import Lfm2Audio
 from lfm2audio_mlx.weights import open_tensors
 from lfm_train.examples import Batch
 
-__all__ = ["Losses", "Weighting", "code_losses", "losses", "read_weighting"]
+__all__ = ["Losses", "Weighting", "code_losses", "losses", "read_weighting", "states"]
 
 GUARD = 1e-6
 """Added to counts that are divided by, as in the reference."""
@@ -73,11 +73,17 @@ class Losses:
     codes: mx.array
 
 
-def losses(model: Lfm2Audio, batch: Batch, weighting: Weighting) -> Losses:
-    """What is lost on a batch."""
-    hidden = model.lfm(_embedded(model, batch))[0].reshape(
-        -1, model.lfm.embed_tokens.weight.shape[1]
-    )
+def states(model: Lfm2Audio, batch: Batch) -> mx.array:
+    """The backbone's states [B * L, hidden]."""
+    x = _embedded(model, batch)
+    return model.lfm(x)[0].reshape(-1, x.shape[-1])
+
+
+def losses(
+    model: Lfm2Audio, batch: Batch, weighting: Weighting, hidden: mx.array | None = None
+) -> Losses:
+    """What is lost on a batch, whose states may be at hand."""
+    hidden = states(model, batch) if hidden is None else hidden
     text = nn.losses.cross_entropy(model.text_logits(hidden[batch.text_at]), batch.text_labels)
     codes = code_losses(model.depthformer, hidden[batch.frame_at], batch.frame_labels)
     weights = mx.array(weighting.codebooks)

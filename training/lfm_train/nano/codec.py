@@ -48,7 +48,7 @@ def batches(espeak: Espeak, step: int, size: int, group: int) -> list[list[mx.ar
             manner = draw.choice(list(SPEAKERS.values()))
             if draw.random() < OTHERS:
                 manner = draw_manner(draw)
-            sound = speech(espeak, text_to_speak(draw), manner)
+            sound = speech(espeak, text_to_speak(draw), manner).samples
             start = draw.randint(0, max(0, len(sound) - SEGMENT * FRAME))
             piece = sound[start : start + SEGMENT * FRAME] * draw.uniform(0.7, 1.0)
             rows.append(np.pad(piece, (0, SEGMENT * FRAME - len(piece))))

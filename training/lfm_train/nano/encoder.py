@@ -17,7 +17,7 @@ from lfm2audio_mlx.kernels.depthwise import weighted_sum
 from lfm2audio_mlx.models.conformer import Conformer, ConvolutionModule
 from lfm_train.ctc import ctc_loss, ctc_read
 from lfm_train.initial import initialise
-from lfm_train.nano.grammar import vocabulary
+from lfm_train.nano.grammar import CLASSES, vocabulary
 from lfm_train.nano.hearing import Listener
 from lfm_train.training import Plan, train
 
@@ -94,11 +94,10 @@ def masked(mels: np.ndarray, generator: np.random.Generator) -> np.ndarray:
 
 def batches(listener: Listener, step: int, size: int, group: int) -> list[list[Batch]]:
     """What is learnt in `group` steps from `step` on."""
-    number = {word: index for index, word in enumerate(vocabulary(), 1)}
     generator = np.random.default_rng(step)
     made: list[list[Batch]] = []
     for recorded in listener.batches(step, size, group):
-        rows = [[number[word] for word in item.text.split()] for item in recorded]
+        rows = [[CLASSES[word] for word in item.text.split()] for item in recorded]
         labels = np.zeros((len(rows), max(1, *map(len, rows))), np.int32)
         # The last two entries are for no word (index -1) and for one that is not known (-2).
         found = [

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 __all__ = [
     "ANSWERS",
+    "CLASSES",
     "Sentence",
     "digits",
     "held_out",
@@ -201,3 +202,7 @@ def held_out(questions: bool = False) -> Iterator[Sentence]:
             continue
         seen.add(found.text)
         yield found
+
+
+CLASSES = {word: index for index, word in enumerate(vocabulary(), 1)}
+"""A number for each word; 0 is for none."""

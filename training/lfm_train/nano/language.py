@@ -1,5 +1,9 @@
 """The language model's training: transcribing, speaking and answering, mixed in every step, behind
-an encoder that stays as it is."""
+an encoder that stays as it is.
+
+While it speaks it is also asked, at every frame, which word it is saying; a head for that is thrown
+away in the end. Without, it learns late to keep its place in the sentence.
+"""
 
 import dataclasses
 import random
@@ -8,25 +12,28 @@ from pathlib import Path
 from typing import Any
 
 import mlx.core as mx
+import mlx.nn as nn
 import numpy as np
 
 from lfm2audio_mlx.config import ModelConfig
 from lfm2audio_mlx.models.lfm2_audio import Lfm2Audio
 from lfm2audio_mlx.text.tokenizer import Tokenizer
 from lfm_train.examples import Batch, Example, packed
-from lfm_train.loss import Weighting, losses
+from lfm_train.loss import Weighting, losses, states
 from lfm_train.nano.conversations import Conversations, Frames, corrupted
-from lfm_train.nano.grammar import Sentence, questions
+from lfm_train.nano.grammar import CLASSES, Sentence, questions
 from lfm_train.nano.hearing import FRAME, Listener, placed, roughened
 from lfm_train.nano.spoken import Spoken
 from lfm_train.nano.voices import draw_manner
 from lfm_train.training import Plan, train
 
-__all__ = ["Mixture", "Teacher", "train_language"]
+__all__ = ["Lesson", "Mixture", "Pupil", "Teacher", "train_language"]
 
 ANSWERING_VOICE = "us-male"
 IN_WORDS = 0.25
 """Share of questions that are written."""
+PLACE = 0.5
+"""What naming the word counts beside the words and codes."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +43,24 @@ class Mixture:
     transcriptions: int
     readings: int
     dialogues: int
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """One kind of conversation, and the class of the word in each frame that is learnt."""
+
+    batch: Batch
+    words: mx.array
+
+
+class Pupil(nn.Module):
+    """The language model, and a head that names the word that it is saying."""
+
+    def __init__(self, model: Lfm2Audio):
+        super().__init__()
+        self.model = model
+        hidden = model.lfm.embed_tokens.weight.shape[1]
+        self.place_head = nn.Linear(hidden, len(CLASSES) + 1)
 
 
 class Teacher:
@@ -48,33 +73,41 @@ class Teacher:
         voiced = {s.text: s for s in spoken if s.voice == ANSWERING_VOICE}
         self.questions = [(q, voiced[q.answer]) for q in questions() if q.answer in voiced]
 
-    def batches(self, step: int, mixture: Mixture, group: int) -> list[list[Batch]]:
-        """The batches of `group` steps from `step` on, each kind of conversation a piece."""
+    def lessons(self, step: int, mixture: Mixture, group: int) -> list[list[Lesson]]:
+        """What is learnt in `group` steps from `step` on, each kind of conversation a piece."""
         draw = random.Random(f"language {step}")
         generator = np.random.default_rng(step)
         heard = self.listener.batches(step, mixture.transcriptions, group)
-        made: list[list[Batch]] = []
+        made: list[list[Lesson]] = []
         for recorded in heard:
-            pieces = [
-                [self._reading(draw) for _ in range(mixture.readings)],
-                self._dialogues(draw, mixture.dialogues),
-                [self.conversations.transcription(item.mel, item.text) for item in recorded],
-            ]
-            made.append([self._packed(examples, generator) for examples in pieces])
+            read = [draw.choice(self.spoken) for _ in range(mixture.readings)]
+            asked = [draw.choice(self.questions) for _ in range(mixture.dialogues)]
+            pieces = (
+                ([self._reading(spoken) for spoken in read], read),
+                (self._dialogues(draw, asked), [answer for _, answer in asked]),
+                ([self.conversations.transcription(item.mel, item.text) for item in recorded], []),
+            )
+            made.append([self._lesson(examples, said, generator) for examples, said in pieces])
         return made
 
-    def _packed(self, examples: list[Example], draw: np.random.Generator) -> Batch:
+    def _lesson(
+        self, examples: list[Example], said: list[Spoken], draw: np.random.Generator
+    ) -> Lesson:
+        """Examples, and the speech in them, in the same order."""
         batch = packed(examples, self.config.codebooks)
         frames = corrupted(batch.frames, self.config.codebook_size, draw)
-        return dataclasses.replace(batch, frames=frames)
+        # The frame that ends a speech holds no word.
+        words = [np.append(spoken.words, 0) for spoken in said]
+        joined = np.concatenate([*words, np.zeros(0, np.int16)]).astype(np.int32)
+        return Lesson(dataclasses.replace(batch, frames=frames), mx.array(joined))
 
-    def _reading(self, draw: random.Random) -> Example:
-        spoken = draw.choice(self.spoken)
+    def _reading(self, spoken: Spoken) -> Example:
         return self.conversations.reading(spoken.text, spoken.voice, _frames(spoken))
 
-    def _dialogues(self, draw: random.Random, count: int) -> list[Example]:
+    def _dialogues(
+        self, draw: random.Random, chosen: list[tuple[Sentence, Spoken]]
+    ) -> list[Example]:
         """Questions that are heard have one length, so that they are encoded together."""
-        chosen = [draw.choice(self.questions) for _ in range(count)]
         sounds = {
             index: self._asked(question, draw)
             for index, (question, _) in enumerate(chosen)
@@ -110,14 +143,26 @@ def train_language(
 ) -> None:
     """Train all but the encoder, in place."""
 
-    def loss(model: Lfm2Audio, batch: Batch) -> tuple[mx.array, Any]:
-        found = losses(model, batch, weighting)
-        kind = "heard" if not batch.frames.size else "answered" if batch.clips else "read"
-        figures = {f"{kind} text": found.text}
-        if batch.frames.size:
-            figures |= {f"{kind} c{i}": found.codes[i] for i in (0, 1, 7)}
-        return found.total, figures
+    def loss(pupil: Pupil, lesson: Lesson) -> tuple[mx.array, Any]:
+        batch = lesson.batch
+        hidden = states(pupil.model, batch)
+        found = losses(pupil.model, batch, weighting, hidden)
+        if not batch.frames.size:
+            return found.total, {"heard text": found.text}
+        kind = "answered" if batch.clips else "read"
+        place = _place_loss(pupil.place_head(hidden[batch.frame_at]), lesson.words)
+        figures = {f"{kind} text": found.text, f"{kind} place": place}
+        figures |= {f"{kind} c{i}": found.codes[i] for i in (0, 1, 7)}
+        return found.total + PLACE * place, figures
 
+    pupil = Pupil(model)
     model.unfreeze()
     model.conformer.freeze()
-    train(model, loss, lambda step: teacher.batches(step, mixture, plan.group), plan, folder)
+    train(pupil, loss, lambda step: teacher.lessons(step, mixture, plan.group), plan, folder)
+
+
+def _place_loss(logits: mx.array, words: mx.array) -> mx.array:
+    """Cross-entropy of a frame's word, where it is known."""
+    known = words >= 0
+    each = nn.losses.cross_entropy(logits, mx.maximum(words, 0))
+    return mx.where(known, each, 0).sum() / mx.maximum(known.sum(), 1)

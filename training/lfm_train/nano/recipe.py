@@ -56,12 +56,12 @@ class Recipe:
 
 
 NANO = Recipe(
-    encoder=Plan(9000, 2e-3, warmup=200, group=4, name="encoder"),
+    encoder=Plan(6000, 2e-3, warmup=200, group=4, name="encoder"),
     encoder_batch=24,
     plain_codec=Plan(300, 8e-4, least=1.0, group=4, name="codec, plain"),
-    codec=Plan(5000, 8e-4, warmup=50, group=4, name="codec"),
+    codec=Plan(3500, 8e-4, warmup=50, group=4, name="codec"),
     codec_batch=6,
-    texts=3000,
+    texts=6000,
     language=Plan(8000, 1.5e-3, warmup=200, group=4, name="language"),
     mixture=Mixture(transcriptions=20, readings=12, dialogues=8),
     weighting=Weighting(tuple(100 ** (1 - i / 7) for i in range(8))),

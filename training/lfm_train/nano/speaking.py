@@ -6,14 +6,16 @@ the melody of the sentence stays.
 """
 
 import random
+from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import soxr
 
 from lfm_train.nano.espeak import Espeak, Manner
-from lfm_train.nano.grammar import sentence, word_salad
+from lfm_train.nano.grammar import CLASSES, sentence, word_salad
 
-__all__ = ["FRAME", "RATE", "speech", "text_to_speak"]
+__all__ = ["FRAME", "RATE", "Speech", "speech", "text_to_speak"]
 
 RATE = 24_000
 FRAME = 1920
@@ -25,16 +27,31 @@ PAUSE = 480
 SALAD = 0.25
 
 
-def speech(espeak: Espeak, text: str, manner: Manner) -> np.ndarray:
-    """A text as samples [frames * FRAME] at 24 kHz."""
+@dataclass(frozen=True)
+class Speech:
+    """Samples [frames * FRAME] at 24 kHz, and the word of each frame [frames]: its class, 0 in
+    silence, -1 where it is not known."""
+
+    samples: np.ndarray
+    words: np.ndarray
+
+
+def speech(espeak: Espeak, text: str, manner: Manner) -> Speech:
+    """A text as the checkpoint is to say it."""
     samples, starts = espeak(text, manner)
-    words: list[np.ndarray] = []
-    for start, end in zip(starts, [*starts[1:], len(samples)], strict=True):
+    said = [CLASSES[word] for word in text.split()]
+    # The library tells of an end, too, and of words that it runs together ("on the") once.
+    known = len(starts) - len(said) in (0, 1)
+    pieces: list[np.ndarray] = []
+    classes: list[int] = []
+    for index, (start, end) in enumerate(pairwise([*starts, len(samples)])):
         word = _trimmed(samples[start:end], espeak.rate)
         word = soxr.resample(word, espeak.rate, RATE)
         frames = -(-(len(word) + PAUSE) // FRAME)
-        words.append(np.pad(word, (0, frames * FRAME - len(word))))
-    return np.concatenate([*words, np.zeros(TAIL * FRAME, np.float32)])
+        pieces.append(np.pad(word, (0, frames * FRAME - len(word))))
+        classes += [([*said, 0][index] if known else -1)] * frames
+    pieces.append(np.zeros(TAIL * FRAME, np.float32))
+    return Speech(np.concatenate(pieces), np.array([*classes, *[0] * TAIL], np.int16))
 
 
 def _trimmed(word: np.ndarray, rate: int) -> np.ndarray:

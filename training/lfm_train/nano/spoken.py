@@ -19,27 +19,36 @@ __all__ = ["Spoken", "load_spoken", "make_spoken"]
 
 @dataclass(frozen=True)
 class Spoken:
-    """A sentence by one of the voices: `codes` [frames, codebooks] uint16."""
+    """A sentence by one of the voices: `codes` [frames, codebooks], and the class of the word of
+    each frame [frames], see `speaking.Speech`."""
 
     text: str
     voice: str
     codes: np.ndarray
+    words: np.ndarray
 
 
 def make_spoken(codec: TrainedCodec, count: int, path: Path) -> None:
     """Encode all answers and `count` other texts, each in every voice."""
     espeak, draw = Espeak(), random.Random("spoken")
     wanted = [(text, voice) for text in _texts(draw, count) for voice in SPEAKERS]
-    texts: list[str] = []
     codes: list[np.ndarray] = []
-    sounds = ((t, v, speech(espeak, t, SPEAKERS[v])) for t, v in wanted)
-    for text, voice, sound in track(sounds, "encoding", total=len(wanted)):
-        found = codec.codes(mx.array(sound[None]))[0].T
-        texts.append(f"{voice} {text}")
+    words: list[np.ndarray] = []
+    for text, voice in track(wanted, "encoding"):
+        said = speech(espeak, text, SPEAKERS[voice])
+        found = codec.codes(mx.array(said.samples[None]))[0].T
         codes.append(np.array(found).astype(np.uint16))
-    ends = np.cumsum([len(c) for c in codes])
-    with path.open("wb") as file:
-        np.savez_compressed(file, texts=np.array(texts), codes=np.concatenate(codes), ends=ends)
+        words.append(said.words)
+    unfinished = path.with_suffix(".unfinished")
+    with unfinished.open("wb") as file:
+        np.savez_compressed(
+            file,
+            texts=np.array([f"{voice} {text}" for text, voice in wanted]),
+            codes=np.concatenate(codes),
+            words=np.concatenate(words),
+            ends=np.cumsum([len(c) for c in codes]),
+        )
+    unfinished.rename(path)
 
 
 def _texts(draw: random.Random, count: int) -> list[str]:
@@ -54,8 +63,6 @@ def _texts(draw: random.Random, count: int) -> list[str]:
 def load_spoken(path: Path) -> list[Spoken]:
     """What `make_spoken` wrote."""
     with np.load(path) as data:
-        pieces = np.split(data["codes"], data["ends"][:-1])
-        names = (str(text).split(" ", 1) for text in data["texts"])
-        return [
-            Spoken(text, voice, codes) for (voice, text), codes in zip(names, pieces, strict=True)
-        ]
+        codes, words = (np.split(data[name], data["ends"][:-1]) for name in ("codes", "words"))
+        names = [str(text).split(" ", 1) for text in data["texts"]]
+    return [Spoken(names[i][1], names[i][0], codes[i], words[i]) for i in range(len(names))]
