@@ -35,7 +35,9 @@ class Rules:
 
     def layout_of(self, original: str) -> str | None:
         """Which of `LAYOUTS` a tensor gets, if any."""
-        return next((name for pattern, name in self.layout if re.fullmatch(pattern, original)), None)
+        return next(
+            (name for pattern, name in self.layout if re.fullmatch(pattern, original)), None
+        )
 
 
 RULES = {

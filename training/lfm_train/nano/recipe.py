@@ -58,8 +58,8 @@ class Recipe:
 NANO = Recipe(
     encoder=Plan(6000, 2e-3, warmup=200, group=4, name="encoder"),
     encoder_batch=24,
-    plain_codec=Plan(300, 8e-4, least=1.0, group=4, name="codec, plain"),
-    codec=Plan(3500, 8e-4, warmup=50, group=4, name="codec"),
+    plain_codec=Plan(300, 5e-4, least=1.0, group=4, name="codec, plain"),
+    codec=Plan(4500, 5e-4, warmup=50, group=4, name="codec"),
     codec_batch=6,
     texts=6000,
     language=Plan(8000, 1.5e-3, warmup=200, group=4, name="language"),
