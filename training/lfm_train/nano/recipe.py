@@ -62,8 +62,8 @@ NANO = Recipe(
     codec=Plan(4500, 5e-4, warmup=50, group=4, name="codec"),
     codec_batch=6,
     texts=6000,
-    language=Plan(8000, 1.5e-3, warmup=200, group=4, name="language"),
-    mixture=Mixture(transcriptions=20, readings=12, dialogues=8),
+    language=Plan(5000, 1.5e-3, warmup=200, group=4, name="language"),
+    mixture=Mixture(transcriptions=12, readings=12, dialogues=10),
     weighting=Weighting(tuple(100 ** (1 - i / 7) for i in range(8))),
     shipped="4bit",
 )
