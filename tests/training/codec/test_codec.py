@@ -75,11 +75,8 @@ def test_it_sounds_as_the_product_does(codec: TrainedCodec, engines: dict[str, E
     quantizer = codec.quantizer
     halves = ((quantizer.rvq_first, codes[:, :1]), (quantizer.rvq_rest, codes[:, 1:]))
     for half, its in halves:
-        entries = sum(
-            layer.entries[mx.array(its[:, i])]
-            for i, layer in enumerate(half.layers[: its.shape[1]])
-        )
-        latents = latents + half.output_proj(entries)
+        for i, layer in enumerate(half.layers):
+            latents = latents + half.output_proj(layer.entries[mx.array(its[:, i])])
     samples, _ = engines["v1"].codec.decode(mx.array(codes))
     assert difference(codec.decode(latents), np.array(samples)) < TOLERANCE
 
@@ -143,5 +140,5 @@ def test_before_there_are_codebooks_latents_go_through(engines: dict[str, Engine
     assert commitment.item() == 0
     codec.quantised = True
     quantised, commitment = codec(clips[:, : 2 * FRAME])
-    assert commitment.item() > 0
+    assert np.array(commitment) > 0
     assert not mx.allclose(quantised, samples)

@@ -28,7 +28,7 @@ def test_its_parameters_are_the_encoder_s(nano: Engine, recogniser: Recogniser):
     ours = dict(tree_flatten(recogniser.conformer.parameters()))
     theirs = dict(tree_flatten(Conformer(nano.config.conformer).parameters()))
     assert {k: v.shape for k, v in ours.items()} == {k: v.shape for k, v in theirs.items()}
-    assert all(mx.abs(v).max().item() > 0 for k, v in ours.items() if k.endswith("conv.weight"))
+    assert all(np.array(v).any() for k, v in ours.items() if k.endswith("conv.weight"))
 
 
 def test_it_hears_as_the_product_does(nano: Engine, recogniser: Recogniser):
@@ -52,9 +52,9 @@ def test_batches_tell_words_and_where_they_are(listener: Listener):
         ((mels, labels, lengths, places),) = pieces
         assert len(mels) == len(labels) == len(lengths) == len(places) == 3
         assert places.shape[1] == -(-mels.shape[1] // 8)
-        for row, length, at in zip(labels.tolist(), lengths.tolist(), places.tolist(), strict=True):
-            assert all(row[:length]) and not any(row[length:])
-            assert set(at) <= {-1, 0, *row[:length]}
+        for row, length, at in zip(*map(np.array, (labels, lengths, places)), strict=True):
+            assert row[:length].all() and not row[length:].any()
+            assert set(at.tolist()) <= {-1, 0, *row[:length].tolist()}
 
 
 def test_words_are_read_by_their_numbers(nano: Engine):
@@ -92,4 +92,4 @@ def test_it_learns_a_batch_by_heart(nano: Engine, listener: Listener):
         seen.append(total.item())
     assert seen[-1] < 0.7 * seen[0]
     norm = model.conformer.layers[0].conv["batch_norm"]
-    assert mx.abs(norm.running_mean).max().item() > 0
+    assert np.array(norm.running_mean).any()
