@@ -36,6 +36,10 @@ parity: $(VENV)/test ## compare every stage with the reference's goldens
 	$(BLAS_NOTE)
 	@$(RUN)python tests/reference/parity.py
 
+train-parity: $(VENV)/test ## compare training's losses and gradients with the reference's
+	$(BLAS_NOTE)
+	@PYTHONPATH=training $(RUN)python tests/reference/train_parity.py
+
 nano: $(VENV)/test ## make the embedded checkpoint from nothing (hours; goes on where it was)
 	$(BLAS_NOTE)
 	@PYTHONPATH=training OPENBLAS_NUM_THREADS=1 $(RUN)python -m lfm_train.nano build/nano
@@ -137,4 +141,4 @@ install = @if command -v uv >/dev/null; then \
 	uv pip install --quiet --python $(BIN)/python $(1); else \
 	$(BIN)/python -m pip install --quiet $(1); fi
 
-.PHONY: help demo test parity metal-check cli-check daemon-check long-recording commands manual pictures formula lock dist mac-check performance full-size compare turns lint format clean
+.PHONY: help demo test parity train-parity nano nano-check metal-check cli-check daemon-check long-recording commands manual pictures formula lock dist mac-check performance full-size compare turns lint format clean

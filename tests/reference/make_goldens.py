@@ -35,6 +35,11 @@ Usage: python make_goldens.py DATA [--nano FOLDER], with DATA the folder ``tests
 
 ``training.safetensors``: see `training_golden.py`; of the checkpoint "v1"
 
+``encoding.safetensors``: what Mimi's encoder makes of all clips, one after the other and once more,
+as if they were at 24 kHz, cut to whole frames; of the checkpoint "v1", beyond its context
+    latents  [140, d]  before quantisation
+    codes    [8, 140]
+
 ``nano.json``
     asr: file, voice, seen, truth, tokens, text; tts: voice, prompt, sentence, modality, tokens,
     text; chat: the same with file and truth. `tokens` are text ids in asr; else a list for each
@@ -84,6 +89,8 @@ def main() -> None:
                 reference = recorder.load(Path(folder))
                 arrays = _mel(reference, speech) | _exact_mel(reference, speech)
                 _save(arrays, goldens / "mel.safetensors", {})
+                arrays = _encoding(Path(folder), speech)
+                _save(arrays, goldens / "encoding.safetensors", {"checkpoint": made_of})
                 arrays = training_golden(Path(folder), speech)
                 _save(arrays, goldens / "training.safetensors", {"checkpoint": made_of})
     if arguments.nano:
@@ -243,6 +250,16 @@ def _decoders(folder: Path) -> Arrays:
         tail = mimi.decode(codes[None])[0, 0, -SAMPLES * scenarios.MIMI_TAIL_FRAMES :]
         arrays |= {"mimi.long.codes": codes.int(), "mimi.long.tail": tail}
     return arrays
+
+
+def _encoding(folder: Path, speech: Path) -> Arrays:
+    mimi = recorder.load_mimi(folder)
+    clips = [recorder.read_wave(speech, clip.name) for clip in scenarios.CLIPS]
+    wave = torch.cat(2 * clips, dim=1)[:, : SAMPLES * scenarios.ENCODING_FRAMES]
+    latents = mimi.encode_to_latent(wave[None], quantize=False)
+    codes = mimi.encode(wave[None])[0]
+    print(f"encoding: {codes.shape[1]} frames, {len(codes.unique())} codes")
+    return {"latents": latents[0].T, "codes": codes.int()}
 
 
 def _codes(frames: int) -> torch.Tensor:

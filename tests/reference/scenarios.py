@@ -56,6 +56,7 @@ DEPTH_FRAMES = 24
 MIMI_FRAMES = 23
 MIMI_LONG_FRAMES = 140  # 280 steps, 30 beyond the context of "v1"
 MIMI_TAIL_FRAMES = 6
+ENCODING_FRAMES = 140  # of all clips one after the other, twice; 30 steps beyond "v1"'s context
 DETOKENIZER_FRAMES = 21
 
 NANO_ASR_TOKENS = 48

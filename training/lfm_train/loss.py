@@ -84,7 +84,7 @@ def losses(
 ) -> Losses:
     """What is lost on a batch, whose states may be at hand."""
     hidden = states(model, batch) if hidden is None else hidden
-    text = nn.losses.cross_entropy(model.text_logits(hidden[batch.text_at]), batch.text_labels)
+    text = _text_losses(model, hidden[batch.text_at], batch.text_labels)
     codes = code_losses(model.depthformer, hidden[batch.frame_at], batch.frame_labels)
     weights = mx.array(weighting.codebooks)
     audio = (codes * weights).sum(axis=-1) / weights.sum()
@@ -104,6 +104,13 @@ def _embedded(model: Lfm2Audio, batch: Batch) -> mx.array:
     tables += [model.embed_codes(batch.frames[None])[0]] if batch.frames.size else []
     tables += [model.embed_audio(clips).reshape(-1, tables[0].shape[-1]) for clips in batch.clips]
     return mx.concatenate(tables)[batch.order]
+
+
+def _text_losses(model: Lfm2Audio, hidden: mx.array, ids: mx.array) -> mx.array:
+    """Cross-entropies [N] of words [N] after states [N, hidden]."""
+    if not ids.size:
+        return mx.zeros(0)
+    return nn.losses.cross_entropy(model.text_logits(hidden), ids)
 
 
 def code_losses(model: Depthformer, hidden: mx.array, codes: mx.array) -> mx.array:

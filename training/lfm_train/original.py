@@ -17,6 +17,7 @@ from mlx.utils import tree_flatten
 from lfm2audio_mlx.config import ModelConfig
 from lfm2audio_mlx.errors import CheckpointError, RequestError
 from lfm2audio_mlx.models.lfm2_audio import Lfm2Audio
+from lfm2audio_mlx.strict import read_json
 from lfm2audio_mlx.weights import build, fill, open_tensors
 from lfm_convert.rules import RULES
 from lfm_convert.source import open_source
@@ -24,7 +25,9 @@ from lfm_convert.source import open_source
 __all__ = ["Original", "open_original", "rewritten", "save_original"]
 
 TIED_HEAD = (".to_logits.weight", ".embedding.weight")
-"""A head of the depthformer's that is its embedding again, and that embedding."""
+"""A head that is its embedding again, and that embedding."""
+OWN_HEAD = "audio_embedding.to_logits.weight"
+"""A head that only training knows, and that is its embedding again where the config says so."""
 
 RESTORED: dict[str, Callable[[mx.array], mx.array]] = {
     # Back from our axes to the original's, but for those of length 1.
@@ -77,9 +80,14 @@ def save_original(original: Original, target: Path) -> None:
     shutil.rmtree(unfinished, ignore_errors=True)
     shutil.copytree(original.folder, unfinished)
     ours = cast(dict[str, mx.array], dict(tree_flatten(original.model.parameters())))
+    tied = read_json(original.folder / "config.json").get("tie_audio_embeddings", False)
+    kept = () if tied else (OWN_HEAD,)
     for path in unfinished.glob("model*.safetensors"):
         tensors = open_tensors(path)
-        made = {name: rewritten("model", name, t, ours) for name, t in tensors.items()}
+        made = {
+            name: tensor if name in kept else rewritten("model", name, tensor, ours)
+            for name, tensor in tensors.items()
+        }
         mx.eval(made)  # it is read from the file that is written now
         path.unlink()
         mx.save_safetensors(str(path), made, {"format": "pt"})

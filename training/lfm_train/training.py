@@ -79,6 +79,7 @@ def train(
         rows, bar = csv.writer(file), progress.add_task(plan.name, total=plan.steps, completed=step)
         for batch in _ahead(batches, step, plan):
             start = time.perf_counter()
+            mx.random.seed(step)  # chance, too, is to be what it would have been
             figures, gradients = gradient(model, batch)
             gradients, norm = optim.clip_grad_norm(gradients, plan.clip)
             optimiser.learning_rate = mx.array(plan.rate(step))
@@ -122,6 +123,8 @@ def _in_pieces(gradient: Callable[[nn.Module, Any], Any]) -> Callable[[nn.Module
 
 def _ahead(batches: Batches, step: int, plan: Plan) -> Iterator[Any]:
     """The batches of all steps from `step` on; the next are made meanwhile."""
+    if step >= plan.steps:
+        return
     start = step - step % plan.group
     with ThreadPoolExecutor(1) as pool:
         coming = pool.submit(batches, start)

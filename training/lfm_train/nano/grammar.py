@@ -167,9 +167,14 @@ def digits(draw: random.Random) -> str:
 
 def word_salad(draw: random.Random) -> str:
     """One to seven words of the vocabulary without sense, more often few: with them one learns
-    words, and not sentences by heart."""
+    words, and not sentences by heart. By chance they would make a held-out sentence: they do not.
+    """
     words = vocabulary()
-    return " ".join(draw.choice(words) for _ in range(draw.choice((1, 1, 2, 2, 3, 4, 5, 6, 7))))
+    while True:
+        count = draw.choice((1, 1, 2, 2, 3, 4, 5, 6, 7))
+        text = " ".join(draw.choice(words) for _ in range(count))
+        if not is_held_out(text):
+            return text
 
 
 def vocabulary() -> list[str]:

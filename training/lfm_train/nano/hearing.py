@@ -1,7 +1,8 @@
 """What is heard in training: a sentence by somebody, somewhere, and what is to be written down.
 
 Nothing is kept on disk: a batch is drawn anew from the number of its step, so that no recording
-comes twice and an interrupted training goes on as it would have.
+comes twice and an interrupted training hears the same words by the same people. Not bit for bit:
+espeak-ng remembers what it said before, in the phase of a voice's flutter, and cannot be reset.
 """
 
 import random
@@ -15,7 +16,7 @@ from lfm2audio_mlx.audio.features import log_mel
 from lfm2audio_mlx.config import FeatureConfig
 from lfm_train.nano.espeak import Espeak, Manner
 from lfm_train.nano.foreign import FOREIGN
-from lfm_train.nano.grammar import sentence, word_salad
+from lfm_train.nano.grammar import is_held_out, sentence, word_salad
 from lfm_train.nano.sounds import RATE, music, noise, silence
 from lfm_train.nano.voices import SPEAKERS, draw_manner, in_brackets
 
@@ -82,9 +83,16 @@ class Listener:
         if kind < SALAD:
             return word_salad(draw)
         if kind < SALAD + SPLICED:
-            first, second = sentence(draw).text.split(), sentence(draw).text.split()
-            return " ".join(first[: draw.randint(1, 4)] + second[-draw.randint(1, 4) :])
+            return self.spliced(draw)
         return sentence(draw).text
+
+    def spliced(self, draw: random.Random) -> str:
+        """Halves of two sentences, which make none that is held out."""
+        while True:
+            first, second = sentence(draw).text.split(), sentence(draw).text.split()
+            text = " ".join(first[: draw.randint(1, 4)] + second[-draw.randint(1, 4) :])
+            if not is_held_out(text):
+                return text
 
     def speak(self, text: str, manner: Manner, words: int = 0) -> Heard:
         """A text, of so many words if it is phonemes, without silence before and after."""

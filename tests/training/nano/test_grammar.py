@@ -1,0 +1,189 @@
+"""What may be said, what is answered, and what nobody is to learn."""
+
+import random
+import re
+from functools import cache
+from itertools import islice
+
+import pytest
+
+from lfm2audio_mlx.text.tokenizer import Tokenizer
+from lfm_train.nano.foreign import FOREIGN, NEW_FOREIGN
+from lfm_train.nano.grammar import (
+    ANSWERS,
+    SLOTS,
+    Sentence,
+    digits,
+    held_out,
+    is_held_out,
+    questions,
+    sentence,
+    spoken,
+    vocabulary,
+    word_salad,
+)
+
+WORDS = set(vocabulary())
+DRAWS = 1000
+
+
+@cache
+def kept() -> list[Sentence]:
+    """Held-out sentences."""
+    return list(held_out())
+
+
+# Words
+
+
+def test_there_are_122_words():
+    assert len(vocabulary()) == len(WORDS) == 122
+    assert vocabulary() == sorted(vocabulary())
+
+
+@pytest.mark.parametrize("before", ["", " "])
+def test_each_word_is_one_token(tokenizer: Tokenizer, before: str):
+    """At a beginning and after another: so a word is one decision."""
+    assert not [word for word in vocabulary() if len(tokenizer.encode(before + word)) != 1]
+
+
+def test_a_sentence_is_as_many_tokens_as_words(tokenizer: Tokenizer):
+    draw = random.Random(0)
+    for text in (sentence(draw).text for _ in range(50)):
+        assert len(tokenizer.encode(text)) == len(text.split())
+        assert tokenizer.decode(list(tokenizer.encode(text))) == text
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [(0, "zero"), (9, "nine"), (10, "ten"), (19, "nineteen"), (20, "twenty"), (99, "ninety nine")],
+)
+def test_numbers_are_spoken(number: int, words: str):
+    assert spoken(number) == words
+
+
+def test_numbers_are_different_words():
+    assert len({spoken(number) for number in range(100)}) == 100
+
+
+# Sentences
+
+
+@pytest.mark.parametrize("asked", [False, True])
+@pytest.mark.parametrize("testing", [False, True])
+def test_sentences_are_of_the_vocabulary(asked: bool, testing: bool):
+    draw = random.Random(1)
+    for _ in range(DRAWS):
+        found = sentence(draw, questions=asked, testing=testing)
+        assert WORDS.issuperset(found.text.split()) and found.text
+        assert WORDS.issuperset(found.answer.split())
+        assert found.answer or not asked
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_what_is_held_out_is_never_trained_on(asked: bool):
+    draw = random.Random(2)
+    trained = {sentence(draw, questions=asked).text for _ in range(DRAWS)}
+    assert len(trained) > 200
+    assert not any(map(is_held_out, trained))
+    assert not trained & {found.text for found in kept()}
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_what_is_held_out_is_tested_with(asked: bool):
+    draw = random.Random(3)
+    assert all(
+        is_held_out(sentence(draw, questions=asked, testing=True).text) for _ in range(DRAWS // 10)
+    )
+
+
+def test_words_without_sense_make_no_sentence_that_is_held_out():
+    """Short ones would, once in thousands."""
+    draw = random.Random(4)
+    found = [word_salad(draw) for _ in range(DRAWS // 4)]
+    assert {len(text.split()) for text in found} == set(range(1, 8))
+    assert WORDS.issuperset(word for text in found for word in text.split())
+    assert not any(map(is_held_out, found))
+
+
+def test_a_tenth_is_held_out():
+    fillings = [
+        f"set a timer for {number} {unit}" for number in SLOTS["number"] for unit in SLOTS["unit"]
+    ]
+    assert 0.07 < sum(map(is_held_out, fillings)) / len(fillings) < 0.13
+    assert len({found.text for found in kept()}) == len(kept()) > 200
+
+
+def test_what_stands_alone_is_trained_on():
+    """A sentence without a slot has no others to learn its words from."""
+    plain = [text for pair in ANSWERS.items() for text in pair if "{" not in text]
+    assert plain and not any(map(is_held_out, plain))
+
+
+# Questions
+
+
+def test_every_question_has_an_answer_of_the_vocabulary():
+    for found in questions():
+        assert found.answer
+        assert WORDS.issuperset(found.text.split()) and WORDS.issuperset(found.answer.split())
+
+
+def test_questions_are_neither_held_out_nor_answered_so():
+    found = list(questions())
+    assert len({q.text for q in found}) == len(found) > 900
+    assert not any(is_held_out(q.text) or is_held_out(q.answer) for q in found)
+
+
+def test_every_kind_of_question_is_there():
+    texts = [q.text for q in questions()]
+    for template in ANSWERS:
+        pattern = re.sub(r"{\w+}", "[a-z ]+", template)
+        assert any(re.fullmatch(pattern, text) for text in texts), template
+
+
+def test_the_answer_has_the_question_s_words():
+    answers = {q.text: q.answer for q in questions()}
+    assert answers["turn on the kitchen light"] == "turning on the kitchen light"
+    for number in SLOTS["number"]:
+        text = f"set a timer for {number} minutes"
+        assert answers.get(text, f"timer set for {number} minutes") == (
+            f"timer set for {number} minutes"
+        )
+
+
+def test_held_out_questions_have_their_answers():
+    found = list(held_out(questions=True))
+    assert len(found) > 50
+    assert all(is_held_out(q.text) and q.answer for q in found)
+
+
+# The same again
+
+
+def test_all_is_drawn_from_the_seed():
+    def drawn(seed: int) -> list[object]:
+        draw = random.Random(seed)
+        return [f(draw) for f in (sentence, digits, word_salad) for _ in range(20)]
+
+    assert drawn(6) == drawn(6) != drawn(7)
+
+
+def test_held_out_sentences_come_in_one_order():
+    """Nor do they move from one release to the next: training has not seen these."""
+    assert list(islice(held_out(), 4)) == kept()[:4]
+    assert is_held_out("set the volume to twenty eight")
+    assert not is_held_out("set the volume to twenty nine")
+
+
+# Other languages
+
+
+def test_other_languages_to_test_with_are_others():
+    assert not FOREIGN.keys() & NEW_FOREIGN.keys()
+
+
+def test_other_languages_are_no_sentences_of_ours():
+    texts = [text for phrases in (FOREIGN | NEW_FOREIGN).values() for text in phrases]
+    assert len(set(texts)) == len(texts)
+    assert not [text for text in texts if set(text.split()) <= WORDS]

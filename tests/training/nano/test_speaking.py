@@ -1,0 +1,69 @@
+"""What is spoken stands on the codec's grid."""
+
+import random
+
+import numpy as np
+import pytest
+
+from lfm_train.nano.espeak import Espeak
+from lfm_train.nano.grammar import is_held_out, vocabulary
+from lfm_train.nano.speaking import FRAME, PAUSE, RATE, TAIL, speech, text_to_speak
+from lfm_train.nano.voices import SPEAKERS
+
+TEXTS = ("turn on the kitchen light", "seven", "it is ten thirty", "nine nine one")
+
+
+def frames(samples: np.ndarray) -> np.ndarray:
+    """[frames, FRAME]."""
+    return samples.reshape(-1, FRAME)
+
+
+@pytest.mark.parametrize("voice", SPEAKERS)
+@pytest.mark.parametrize("text", TEXTS)
+def test_a_sentence_is_a_whole_number_of_frames(espeak: Espeak, text: str, voice: str):
+    samples = speech(espeak, text, SPEAKERS[voice])
+    assert samples.dtype == np.float32
+    assert len(samples) % FRAME == 0 and len(samples) > 3 * FRAME
+    assert 0.05 < np.abs(samples).max() <= 1.05  # resampling may overshoot
+
+
+@pytest.mark.parametrize("voice", SPEAKERS)
+def test_it_ends_in_silence(espeak: Espeak, voice: str):
+    samples = speech(espeak, TEXTS[0], SPEAKERS[voice])
+    assert not samples[-TAIL * FRAME - PAUSE :].any()
+    assert samples[-(TAIL + 3) * FRAME :].any()
+
+
+@pytest.mark.parametrize("voice", SPEAKERS)
+def test_each_word_begins_with_a_frame(espeak: Espeak, voice: str):
+    """Before a word's frame there is silence, and at least 20 ms of it."""
+    text = "seven four two"
+    samples = frames(speech(espeak, text, SPEAKERS[voice]))
+    quiet = [not frame[-PAUSE:].any() for frame in samples]
+    begins = [n for n in range(len(samples)) if (n == 0 or quiet[n - 1]) and samples[n].any()]
+    assert len(begins) == len(text.split())
+
+
+def test_a_word_takes_as_many_frames_as_it_needs(espeak: Espeak):
+    manner = SPEAKERS["us-male"]
+    alone, longer = (len(speech(espeak, text, manner)) // FRAME for text in ("six", "seventeen"))
+    assert TAIL < alone < longer
+
+
+def test_a_pause_between_words_is_not_kept(espeak: Espeak):
+    """Whatever the manner's gap is: the grid takes its place."""
+    samples, _ = espeak("seven four two", SPEAKERS["us-male"])
+    seconds = len(speech(espeak, "seven four two", SPEAKERS["us-male"])) / RATE
+    assert seconds < len(samples) / espeak.rate + TAIL * 0.08 + 3 * 0.1
+
+
+def test_texts_are_sentences_and_words_without_sense():
+    draw, words = random.Random(0), set(vocabulary())
+    found = [text_to_speak(draw) for _ in range(1000)]
+    assert words.issuperset(word for text in found for word in text.split())
+    assert not any(map(is_held_out, found))
+
+
+def test_texts_to_test_with_are_held_out():
+    draw = random.Random(1)
+    assert all(is_held_out(text_to_speak(draw, testing=True)) for _ in range(50))
