@@ -4,7 +4,7 @@
     loss, text_loss, audio_loss     scalars
     order [B, L]                    0 fill, 1 text, 2 audio in, 3 audio out
     norm.NAME                       of each parameter's gradient, its Euclidean norm
-    seen.NAME [64]                  and how far it reaches in random directions
+    seen.NAME [16]                  and how far it reaches in random directions
 """
 
 import json

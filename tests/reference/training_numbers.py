@@ -4,7 +4,7 @@ import numpy as np
 
 __all__ = ["seen_from", "training_codes"]
 
-DIRECTIONS = 64
+DIRECTIONS = 16
 
 
 def training_codes(frames: int) -> np.ndarray:

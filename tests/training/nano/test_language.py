@@ -12,12 +12,13 @@ from lfm2audio_mlx.tokens import END_OF_AUDIO
 from lfm_train.examples import Batch
 from lfm_train.nano.grammar import is_held_out, questions, vocabulary
 from lfm_train.nano.hearing import Listener
-from lfm_train.nano.language import ANSWERING_VOICE, Mixture, Teacher
+from lfm_train.nano.language import ANSWERING_VOICE, Lesson, Mixture, Teacher
 from lfm_train.nano.spoken import Spoken
 from lfm_train.nano.voices import SPEAKERS
 
 MIXTURE = Mixture(transcriptions=3, readings=2, dialogues=4)
 GROUP = 2
+WORDS = np.array([3, 3, 5, -1, 5, 0], np.int16)
 
 
 def spoken() -> list[Spoken]:
@@ -25,7 +26,7 @@ def spoken() -> list[Spoken]:
     texts = dict.fromkeys(question.answer for question in questions())
     draw = np.random.default_rng(0)
     return [
-        Spoken(text, voice, draw.integers(0, 512, (6, 8)).astype(np.uint16))
+        Spoken(text, voice, draw.integers(0, 512, (6, 8)).astype(np.uint16), WORDS)
         for text in texts
         for voice in SPEAKERS
     ]
@@ -38,8 +39,13 @@ def teacher(config: ModelConfig, tokenizer: Tokenizer, listener: Listener) -> Te
 
 
 @pytest.fixture(scope="module")
-def drawn(teacher: Teacher) -> list[list[Batch]]:
-    return teacher.batches(4, MIXTURE, GROUP)
+def lessons(teacher: Teacher) -> list[list[Lesson]]:
+    return teacher.lessons(4, MIXTURE, GROUP)
+
+
+@pytest.fixture(scope="module")
+def drawn(lessons: list[list[Lesson]]) -> list[list[Batch]]:
+    return [[lesson.batch for lesson in pieces] for pieces in lessons]
 
 
 def test_each_step_is_three_pieces(drawn: list[list[Batch]]):
@@ -88,10 +94,20 @@ def test_words_to_learn_are_of_the_vocabulary(drawn: list[list[Batch]], tokenize
 
 def test_a_step_is_the_same_when_drawn_again(teacher: Teacher, drawn: list[list[Batch]]):
     """Words, codes and what is corrupted; clips but for espeak-ng's memory."""
-    again = teacher.batches(4, MIXTURE, GROUP)
-    other = teacher.batches(6, MIXTURE, GROUP)
+    again = teacher.lessons(4, MIXTURE, GROUP)
+    other = teacher.lessons(6, MIXTURE, GROUP)
     for one, same, different in zip(drawn, again, other, strict=True):
         for name in ("ids", "frames", "frame_labels"):
-            assert mx.array_equal(getattr(one[0], name), getattr(same[0], name))
-        assert not mx.array_equal(one[0].frames, different[0].frames)
-        assert mx.array_equal(one[1].text_labels, same[1].text_labels)
+            assert mx.array_equal(getattr(one[0], name), getattr(same[0].batch, name))
+        assert not mx.array_equal(one[0].frames, different[0].batch.frames)
+        assert mx.array_equal(one[1].text_labels, same[1].batch.text_labels)
+
+
+def test_the_word_of_each_frame_that_is_learnt_is_told(lessons: list[list[Lesson]]):
+    """None in the frame that ends a speech."""
+    for read, answered, heard in lessons:
+        for lesson in (read, answered):
+            speeches = len(lesson.batch.order)
+            assert np.array(lesson.words).tolist() == [*WORDS, 0] * speeches
+            assert len(lesson.words) == len(lesson.batch.frame_labels)
+        assert not heard.words.size

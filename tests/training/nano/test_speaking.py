@@ -1,12 +1,13 @@
 """What is spoken stands on the codec's grid."""
 
 import random
+from itertools import groupby
 
 import numpy as np
 import pytest
 
 from lfm_train.nano.espeak import Espeak
-from lfm_train.nano.grammar import is_held_out, vocabulary
+from lfm_train.nano.grammar import CLASSES, is_held_out, vocabulary
 from lfm_train.nano.speaking import FRAME, PAUSE, RATE, TAIL, speech, text_to_speak
 from lfm_train.nano.voices import SPEAKERS
 
@@ -21,7 +22,7 @@ def frames(samples: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("voice", SPEAKERS)
 @pytest.mark.parametrize("text", TEXTS)
 def test_a_sentence_is_a_whole_number_of_frames(espeak: Espeak, text: str, voice: str):
-    samples = speech(espeak, text, SPEAKERS[voice])
+    samples = speech(espeak, text, SPEAKERS[voice]).samples
     assert samples.dtype == np.float32
     assert len(samples) % FRAME == 0 and len(samples) > 3 * FRAME
     assert 0.05 < np.abs(samples).max() <= 1.05  # resampling may overshoot
@@ -29,7 +30,7 @@ def test_a_sentence_is_a_whole_number_of_frames(espeak: Espeak, text: str, voice
 
 @pytest.mark.parametrize("voice", SPEAKERS)
 def test_it_ends_in_silence(espeak: Espeak, voice: str):
-    samples = speech(espeak, TEXTS[0], SPEAKERS[voice])
+    samples = speech(espeak, TEXTS[0], SPEAKERS[voice]).samples
     assert not samples[-TAIL * FRAME - PAUSE :].any()
     assert samples[-(TAIL + 3) * FRAME :].any()
 
@@ -38,22 +39,39 @@ def test_it_ends_in_silence(espeak: Espeak, voice: str):
 def test_each_word_begins_with_a_frame(espeak: Espeak, voice: str):
     """Before a word's frame there is silence, and at least 20 ms of it."""
     text = "seven four two"
-    samples = frames(speech(espeak, text, SPEAKERS[voice]))
+    samples = frames(speech(espeak, text, SPEAKERS[voice]).samples)
     quiet = [not frame[-PAUSE:].any() for frame in samples]
     begins = [n for n in range(len(samples)) if (n == 0 or quiet[n - 1]) and samples[n].any()]
     assert len(begins) == len(text.split())
 
 
+@pytest.mark.parametrize("voice", SPEAKERS)
+def test_the_word_of_each_frame_is_told(espeak: Espeak, voice: str):
+    """As many frames as there are, the words in order, silence at the end."""
+    text = "seven four two"
+    said = speech(espeak, text, SPEAKERS[voice])
+    assert len(said.words) * FRAME == len(said.samples)
+    told = [int(word) for word, _ in groupby(said.words)]
+    assert told == [*(CLASSES[word] for word in text.split()), 0]
+    assert (said.words[-TAIL:] == 0).all()
+
+
+def test_where_words_run_together_none_is_told(espeak: Espeak):
+    """The library tells of "on the" once."""
+    words = speech(espeak, "turning on the garage radio", SPEAKERS["us-male"]).words
+    assert (words[:-TAIL] == -1).all() and (words[-TAIL:] == 0).all()
+
+
 def test_a_word_takes_as_many_frames_as_it_needs(espeak: Espeak):
     manner = SPEAKERS["us-male"]
-    alone, longer = (len(speech(espeak, text, manner)) // FRAME for text in ("six", "seventeen"))
+    alone, longer = (len(speech(espeak, text, manner).words) for text in ("six", "seventeen"))
     assert TAIL < alone < longer
 
 
 def test_a_pause_between_words_is_not_kept(espeak: Espeak):
     """Whatever the manner's gap is: the grid takes its place."""
     samples, _ = espeak("seven four two", SPEAKERS["us-male"])
-    seconds = len(speech(espeak, "seven four two", SPEAKERS["us-male"])) / RATE
+    seconds = len(speech(espeak, "seven four two", SPEAKERS["us-male"]).samples) / RATE
     assert seconds < len(samples) / espeak.rate + TAIL * 0.08 + 3 * 0.1
 
 
