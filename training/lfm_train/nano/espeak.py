@@ -106,7 +106,8 @@ class Espeak:
             self._blocks.append(np.ctypeslib.as_array(samples, (count,)).copy())
         index = 0
         while events and events[index].type != LIST_END:
-            if events[index].type == WORD:
+            # A place of 0 in the text, where the first is 1, is its end.
+            if events[index].type == WORD and events[index].text_position:
                 self._starts.append(events[index].sample)
             index += 1
         return 0

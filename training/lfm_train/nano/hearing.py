@@ -101,8 +101,8 @@ class Listener:
         loud = np.flatnonzero(np.abs(samples) > 0.004)
         first, last = (int(loud[0]), int(loud[-1]) + 1) if len(loud) else (0, len(samples))
         places = [max(0, start * RATE // self.espeak.rate - first) for start in starts]
-        # The library tells of an end, too, and of words that it runs together ("on the") once.
-        known = (words or len(text.split())) in (len(places), len(places) - 1)
+        # Words that the library runs together ("on the") are told of once.
+        known = len(places) == (words or len(text.split()))
         return Heard(samples[first:last], text, tuple(places) if known else ())
 
     def wordless(self, draw: random.Random) -> np.ndarray:

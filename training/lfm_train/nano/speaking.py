@@ -40,8 +40,7 @@ def speech(espeak: Espeak, text: str, manner: Manner) -> Speech:
     """A text as the checkpoint is to say it."""
     samples, starts = espeak(text, manner)
     said = [CLASSES[word] for word in text.split()]
-    # The library tells of an end, too, and of words that it runs together ("on the") once.
-    known = len(starts) - len(said) in (0, 1)
+    known = len(starts) == len(said)  # words that are run together ("on the") are told of once
     pieces: list[np.ndarray] = []
     classes: list[int] = []
     for index, (start, end) in enumerate(pairwise([*starts, len(samples)])):
@@ -49,7 +48,7 @@ def speech(espeak: Espeak, text: str, manner: Manner) -> Speech:
         word = soxr.resample(word, espeak.rate, RATE)
         frames = -(-(len(word) + PAUSE) // FRAME)
         pieces.append(np.pad(word, (0, frames * FRAME - len(word))))
-        classes += [([*said, 0][index] if known else -1)] * frames
+        classes += [said[index] if known else -1] * frames
     pieces.append(np.zeros(TAIL * FRAME, np.float32))
     return Speech(np.concatenate(pieces), np.array([*classes, *[0] * TAIL], np.int16))
 
