@@ -16,6 +16,7 @@ from safetensors import safe_open
 
 from lfm2audio_mlx.engine import Engine
 from lfm_convert.convert import convert
+from lfm_train.finetune import Tuning
 
 ROOT = Path(__file__).parents[2]
 SPEECH = ROOT / "tests" / "data" / "speech"
@@ -138,3 +139,15 @@ def test_what_is_written_says_what_it_was(originals: dict[str, Path], data: Path
     assert run(originals["v1"], data, target, "--steps", 1, "--batch", 1).returncode == 0
     with safe_open(target / "model.safetensors", framework="numpy") as file:
         assert file.metadata() == {"format": "pt"}
+
+
+def test_the_page_has_every_option_and_no_other():
+    """With its usual value, as the help has it."""
+    page = (ROOT / "docs" / "training.md").read_text("utf-8")
+    told = set(re.findall(r"^\| `(--[a-z-]+)` \|", page, re.MULTILINE))
+    offered = set(re.findall(r"(--[a-z-]+) ", run("--help").stdout)) - {"--help"}
+    warmup = {"--warmup"}  # told with the learning rate
+    assert told | warmup == offered
+    for name, value in re.findall(r"^\| `(--[a-z-]+)` \| ([\d.e-]+) \|", page, re.MULTILINE):
+        field = name.removeprefix("--").replace("-", "_")
+        assert float(value) == getattr(Tuning(), field)
