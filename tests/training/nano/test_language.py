@@ -1,32 +1,41 @@
 """A step of the language model's training: three pieces, drawn from its number."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import mlx.core as mx
 import numpy as np
 import pytest
+from mlx.utils import tree_flatten
 
 from lfm2audio_mlx.config import ModelConfig
+from lfm2audio_mlx.models.lfm2_audio import Lfm2Audio
 from lfm2audio_mlx.text.tokenizer import Tokenizer
 from lfm2audio_mlx.tokens import END_OF_AUDIO
-from lfm_train.examples import Batch
+from lfm_train.initial import initialise
+from lfm_train.loss import Weighting
 from lfm_train.nano.grammar import is_held_out, questions, vocabulary
 from lfm_train.nano.hearing import Listener
-from lfm_train.nano.language import ANSWERING_VOICE, Lesson, Mixture, Teacher
+from lfm_train.nano.language import ANSWERING_VOICE, Lesson, Mixture, Teacher, train_language
 from lfm_train.nano.spoken import Spoken
 from lfm_train.nano.voices import SPEAKERS
+from lfm_train.training import Plan
 
 MIXTURE = Mixture(transcriptions=3, readings=2, dialogues=4)
 GROUP = 2
-WORDS = np.array([3, 3, 5, -1, 5, 0], np.int16)
 
 
 def spoken() -> list[Spoken]:
-    """Every answer in every voice, in six frames of its own."""
+    """Every answer in every voice, in six frames of its own, the word in each a number of its."""
     texts = dict.fromkeys(question.answer for question in questions())
     draw = np.random.default_rng(0)
     return [
-        Spoken(text, voice, draw.integers(0, 512, (6, 8)).astype(np.uint16), WORDS)
+        Spoken(
+            text,
+            voice,
+            draw.integers(0, 512, (6, 8)).astype(np.uint16),
+            draw.integers(-1, 123, 6).astype(np.int16),
+        )
         for text in texts
         for voice in SPEAKERS
     ]
@@ -39,34 +48,33 @@ def teacher(config: ModelConfig, tokenizer: Tokenizer, listener: Listener) -> Te
 
 
 @pytest.fixture(scope="module")
-def lessons(teacher: Teacher) -> list[list[Lesson]]:
+def drawn(teacher: Teacher) -> list[list[Lesson]]:
     return teacher.lessons(4, MIXTURE, GROUP)
 
 
-@pytest.fixture(scope="module")
-def drawn(lessons: list[list[Lesson]]) -> list[list[Batch]]:
-    return [[lesson.batch for lesson in pieces] for pieces in lessons]
-
-
-def test_each_step_is_three_pieces(drawn: list[list[Batch]]):
+def test_each_step_is_three_pieces(drawn: list[list[Lesson]]):
     assert [len(pieces) for pieces in drawn] == [3] * GROUP
-    for read, answered, heard in drawn:
+    for pieces in drawn:
+        read, answered, heard = (piece.batch for piece in pieces)
         assert len(read.order) == MIXTURE.readings and not read.clips
         assert len(answered.order) == MIXTURE.dialogues and len(answered.clips) <= 1
         assert len(heard.order) == MIXTURE.transcriptions and not heard.frames.size
         assert [group.shape[0] for group in heard.clips] == [MIXTURE.transcriptions]
 
 
-def test_frames_are_corrupted_and_what_is_learnt_is_not(drawn: list[list[Batch]]):
+def test_frames_are_corrupted_and_what_is_learnt_is_not(drawn: list[list[Lesson]]):
     """What the model is to say is the codec's; what it has said is not quite."""
     known = {tuple(frame) for s in spoken() for frame in s.codes.tolist()}
     known.add((END_OF_AUDIO,) * 8)
     for read, answered, _ in drawn:
-        for batch in (read, answered):
+        for batch in (read.batch, answered.batch):
             assert {tuple(frame) for frame in rows(batch.frame_labels)} <= known
             assert len(batch.frame_labels) == len(batch.frames)
     wrong = [
-        frame for read, *_ in drawn for frame in rows(read.frames) if tuple(frame) not in known
+        frame
+        for read, *_ in drawn
+        for frame in rows(read.batch.frames)
+        if tuple(frame) not in known
     ]
     assert wrong and max(max(frame) for frame in wrong) <= END_OF_AUDIO
 
@@ -86,28 +94,51 @@ def test_nothing_held_out_is_asked_or_answered(teacher: Teacher):
     assert not any(map(is_held_out, texts))
 
 
-def test_words_to_learn_are_of_the_vocabulary(drawn: list[list[Batch]], tokenizer: Tokenizer):
-    for batch in (batch for pieces in drawn for batch in pieces):
-        text = tokenizer.decode(np.array(batch.text_labels).tolist())
+def test_words_to_learn_are_of_the_vocabulary(drawn: list[list[Lesson]], tokenizer: Tokenizer):
+    for lesson in (lesson for pieces in drawn for lesson in pieces):
+        text = tokenizer.decode(np.array(lesson.batch.text_labels).tolist())
         assert set(vocabulary()) >= set(text.split())
 
 
-def test_a_step_is_the_same_when_drawn_again(teacher: Teacher, drawn: list[list[Batch]]):
+def test_a_step_is_the_same_when_drawn_again(teacher: Teacher, drawn: list[list[Lesson]]):
     """Words, codes and what is corrupted; clips but for espeak-ng's memory."""
     again = teacher.lessons(4, MIXTURE, GROUP)
     other = teacher.lessons(6, MIXTURE, GROUP)
     for one, same, different in zip(drawn, again, other, strict=True):
         for name in ("ids", "frames", "frame_labels"):
-            assert mx.array_equal(getattr(one[0], name), getattr(same[0].batch, name))
-        assert not mx.array_equal(one[0].frames, different[0].batch.frames)
-        assert mx.array_equal(one[1].text_labels, same[1].batch.text_labels)
+            assert mx.array_equal(getattr(one[0].batch, name), getattr(same[0].batch, name))
+        assert not mx.array_equal(one[0].batch.frame_labels, different[0].batch.frame_labels)
+        assert mx.array_equal(one[0].words, same[0].words)
+        assert mx.array_equal(one[1].batch.text_labels, same[1].batch.text_labels)
 
 
-def test_the_word_of_each_frame_that_is_learnt_is_told(lessons: list[list[Lesson]]):
-    """None in the frame that ends a speech."""
-    for read, answered, heard in lessons:
+def test_each_frame_to_learn_has_its_word(drawn: list[list[Lesson]]):
+    """Side by side: codes and word are of one sentence; the frame that ends it holds none."""
+    words = {
+        tuple(frame): word
+        for s in spoken()
+        for frame, word in zip(s.codes.tolist(), s.words.tolist(), strict=True)
+    }
+    words[(END_OF_AUDIO,) * 8] = 0
+    for read, answered, heard in drawn:
         for lesson in (read, answered):
-            speeches = len(lesson.batch.order)
-            assert np.array(lesson.words).tolist() == [*WORDS, 0] * speeches
-            assert len(lesson.words) == len(lesson.batch.frame_labels)
+            frames = rows(lesson.batch.frame_labels)
+            assert np.array(lesson.words).tolist() == [words[tuple(frame)] for frame in frames]
         assert not heard.words.size
+
+
+def test_the_encoder_stays_as_it_is(teacher: Teacher, config: ModelConfig, tmp_path: Path):
+    """All else learns, in place."""
+    mx.random.seed(0)
+    model = Lfm2Audio(config)
+    initialise(model)
+    before = flat(model)
+    plan = Plan(1, 1e-3, warmup=1)
+    train_language(model, teacher, Weighting((1.0,) * 8), Mixture(1, 1, 1), plan, tmp_path)
+    same = {name for name, weight in flat(model).items() if np.array_equal(weight, before[name])}
+    assert {name for name in before if name.startswith("conformer.")} <= same
+    assert not {name for name in same if not name.startswith("conformer.")}
+
+
+def flat(model: Lfm2Audio) -> dict[str, np.ndarray]:
+    return {name: np.array(weight) for name, weight in tree_flatten(model.parameters())}
