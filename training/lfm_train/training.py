@@ -1,8 +1,8 @@
 """A training run: AdamW on a schedule, losses in a CSV, and checkpoints that it goes on from.
 
 A run's folder holds `losses.csv` and `state-N.safetensors`, weights and optimiser after N steps.
-Batches are functions of a step's number, so a run that was interrupted, and is started again, ends
-where it would have without.
+Batches are functions of a step's number, and so is chance: a run that was interrupted, and is
+started again, ends where it would have without, if its batches are the same to the bit.
 """
 
 import csv

@@ -85,3 +85,11 @@ def test_phonemes_in_brackets_sound_like_their_text(espeak: Espeak):
 def test_nothing_to_say_is_no_sound(espeak: Espeak):
     samples, _ = espeak("", MANNER)
     assert np.abs(samples).max(initial=0) == 0
+
+
+def test_two_do_not_take_each_others_sound(espeak: Espeak):
+    """The library has one callback."""
+    other = Espeak()
+    assert len(espeak("seven", Manner("en-us"))[0])
+    assert len(other("seven", Manner("en-us"))[0])
+    assert len(espeak("seven", Manner("en-us"))[0])

@@ -13,6 +13,7 @@ from lfm2audio_mlx.engine import Engine
 from lfm2audio_mlx.installed import EMBEDDED
 from lfm2audio_mlx.sampling import GREEDY
 from lfm_train.nano import language, spoken
+from lfm_train.nano.espeak import Espeak
 from lfm_train.nano.grammar import questions
 from lfm_train.nano.language import Mixture
 from lfm_train.nano.recipe import NANO, design, make_nano
@@ -35,8 +36,8 @@ SMALL = replace(
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    pytest.importorskip("lfm_train.nano.espeak").Espeak()
+def made(espeak: Espeak, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`espeak` is asked for so that this is passed over where nobody speaks."""
     few = list(questions())[:2]
     with pytest.MonkeyPatch.context() as patch:
         for module in (language, spoken):

@@ -68,7 +68,6 @@ class Espeak:
         self._library = ctypes.CDLL(name)
         self.rate: int = self._library.espeak_Initialize(SYNCHRONOUS, 0, None, 0)
         self._callback = _CALLBACK(self._receive)  # kept, or it would be freed
-        self._library.espeak_SetSynthCallback(self._callback)
         self._library.espeak_TextToPhonemes.restype = ctypes.c_char_p
         self._blocks: list[np.ndarray] = []
         self._starts: list[int] = []
@@ -85,6 +84,7 @@ class Espeak:
         for parameter, value in settings.items():
             self._library.espeak_SetParameter(parameter, value, 0)
         self._blocks, self._starts = [], []
+        self._library.espeak_SetSynthCallback(self._callback)  # another object's may be there
         data = text.encode()
         self._library.espeak_Synth(data, len(data) + 1, 0, 1, 0, UTF8 | PHONEMES, None, None)
         self._library.espeak_Synchronize()
