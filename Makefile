@@ -108,7 +108,7 @@ lint: $(VENV)/dev ## style, types and the import rule
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
-	$(BIN)/lint-imports
+	PYTHONPATH=training $(BIN)/lint-imports
 
 format: $(VENV)/dev ## put the style right
 	$(BIN)/ruff format .

@@ -23,7 +23,7 @@ from lfm2audio_mlx.errors import RequestError
 from lfm2audio_mlx.generation.cursor import Cursor
 from lfm2audio_mlx.generation.decode import Event, TextToken, generate
 from lfm2audio_mlx.generation.loops import repeated
-from lfm2audio_mlx.generation.prompt import AudioClip, beginning, open_turn, turn
+from lfm2audio_mlx.generation.prompt import AudioClip, beginning, clip_of, open_turn, turn
 from lfm2audio_mlx.generation.schedules import Interleaved, Sequential
 from lfm2audio_mlx.generation.score import log_likelihoods
 from lfm2audio_mlx.generation.steps import Steps
@@ -129,7 +129,7 @@ class Engine:
         samples = read_audio(audio, features.sample_rate, longest)
         check_speech(samples, features, source_name(audio))
         mel = log_mel(samples, features)
-        return AudioClip(mx.array(mel), -(-len(mel) // factor))
+        return clip_of(mel, factor)
 
     def transcribe(self, audio: AudioSource, *, prompt: str | None = None) -> Transcript:
         """The words of a recording of any length; see `spans`."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import mlx.core as mx
+import numpy as np
 
 from lfm2audio_mlx.models.lfm2_audio import Lfm2Audio
 from lfm2audio_mlx.text.tokenizer import Tokenizer
@@ -19,6 +20,7 @@ __all__ = [
     "Segment",
     "TextIds",
     "beginning",
+    "clip_of",
     "close_turn",
     "embed",
     "length",
@@ -54,6 +56,11 @@ class AudioCodes:
 
 Segment = TextIds | AudioClip | AudioCodes
 Role = Literal["system", "user", "assistant"]
+
+
+def clip_of(mel: np.ndarray, factor: int) -> AudioClip:
+    """Log-mel [T, features] for an encoder that makes one position of `factor` frames."""
+    return AudioClip(mx.array(mel), -(-len(mel) // factor))
 
 
 def beginning(tokenizer: Tokenizer) -> TextIds:

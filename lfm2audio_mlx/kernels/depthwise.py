@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import mlx.core as mx
 
-__all__ = ["weighted_sum"]
+__all__ = ["centred", "weighted_sum"]
 
 
 def weighted_sum(
@@ -21,3 +21,11 @@ def weighted_sum(
     for x, w in zip(seen[1:], weights[1:], strict=True):
         y = y + x * w
     return y if bias is None else y + bias
+
+
+def centred(x: mx.array, weight: mx.array, bias: mx.array) -> mx.array:
+    """One filter a channel, each step amid what it sees: x [B, T, D], weight [K, D] with
+    K odd, bias [D] -> [B, T, D]; beyond the ends are zeros."""
+    K, T = weight.shape[0], x.shape[1]
+    padded = mx.pad(x, [(0, 0), (K // 2, K // 2), (0, 0)])
+    return weighted_sum([padded[:, k : k + T] for k in range(K)], weight, bias)

@@ -7,7 +7,7 @@ folded into the convolution's weights (`ConvolutionModule.join`).
 import mlx.core as mx
 import mlx.nn as nn
 
-from lfm2audio_mlx.kernels.depthwise import weighted_sum
+from lfm2audio_mlx.kernels.depthwise import centred
 from lfm2audio_mlx.kernels.metal import Grid, Kernel, usable
 
 __all__ = ["glu_conv"]
@@ -18,7 +18,6 @@ _kernel = Kernel("glu_conv", ("x", "weight", "bias"), ("y",))
 def glu_conv(x: mx.array, weight: mx.array, bias: mx.array) -> mx.array:
     """x [B, T, 2 D], weight [K, D] with K odd, bias [D] -> [B, T, D]; beyond the ends are zeros."""
     B, T, D = x.shape[0], x.shape[1], x.shape[2] // 2
-    K = weight.shape[0]
     if usable(x, weight, bias):
         (y,) = _kernel(
             (x, weight, bias),
@@ -27,5 +26,4 @@ def glu_conv(x: mx.array, weight: mx.array, bias: mx.array) -> mx.array:
             [((B, T, D), x.dtype)],
         )
         return y
-    padded = mx.pad(nn.glu(x), [(0, 0), (K // 2, K // 2), (0, 0)])
-    return nn.silu(weighted_sum([padded[:, k : k + T] for k in range(K)], weight, bias))
+    return nn.silu(centred(nn.glu(x), weight, bias))

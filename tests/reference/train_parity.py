@@ -22,7 +22,7 @@ from checkpoints import digest, write_checkpoint
 from lfm2audio_mlx.audio.features import log_mel
 from lfm2audio_mlx.audio.files import read_audio
 from lfm2audio_mlx.errors import CheckpointError
-from lfm2audio_mlx.generation.prompt import AudioClip, AudioCodes, Segment, TextIds
+from lfm2audio_mlx.generation.prompt import AudioClip, AudioCodes, Segment, TextIds, clip_of
 from lfm2audio_mlx.models.lfm2_audio import Lfm2Audio
 from lfm2audio_mlx.text.tokenizer import Tokenizer
 from lfm2audio_mlx.weights import open_tensors
@@ -89,7 +89,7 @@ def _segments(original: Original, tokenizer: Tokenizer, line: Line) -> list[Segm
         made.append(TextIds(tokenizer.encode(line.text)))
     if line.clip:
         path = DATA / "speech" / f"{line.clip}.flac"
-        made.append(clip_of(path, original))
+        made.append(heard(path, original))
     if line.frames:
         made += [TextIds((tokenizer.special.audio_start,)), AudioCodes(_frames(line.frames))]
     return made
@@ -99,12 +99,12 @@ def _frames(count: int) -> tuple[tuple[int, ...], ...]:
     return tuple(tuple(frame) for frame in training_codes(count).tolist())
 
 
-def clip_of(path: Path, original: Original) -> AudioClip:
+def heard(path: Path, original: Original) -> AudioClip:
     """A recording as the reference's own data preparation gives it: without the last frame, which
     is zero, and which its inference hands on (so do we, in training too)."""
     features = original.config.features
     mel = log_mel(read_audio(path, features.sample_rate), features)[:-1]
-    return AudioClip(mx.array(mel), -(-len(mel) // original.config.conformer.subsampling_factor))
+    return clip_of(mel, original.config.conformer.subsampling_factor)
 
 
 def rows(workplace: Path) -> list[Row]:

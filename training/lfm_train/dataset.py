@@ -26,18 +26,17 @@ from lfm2audio_mlx.audio.probe import probe
 from lfm2audio_mlx.config import ModelConfig
 from lfm2audio_mlx.errors import RequestError
 from lfm2audio_mlx.generation.prompt import (
-    AudioClip,
     AudioCodes,
     Segment,
     TextIds,
     beginning,
+    clip_of,
     close_turn,
     open_turn,
 )
 from lfm2audio_mlx.text.tokenizer import Tokenizer
-from lfm2audio_mlx.tokens import END_OF_AUDIO
 from lfm_train.codec.codec import TrainedCodec
-from lfm_train.examples import Example, Part, interleaved
+from lfm_train.examples import Example, Frames, Part, ended, interleaved
 
 __all__ = ["Message", "Preparer", "read_dataset"]
 
@@ -145,9 +144,9 @@ class Preparer:
             check_speech(samples, features, str(message.audio))
             mel = log_mel(samples, features)
             factor = self.config.conformer.subsampling_factor
-            yield AudioClip(mx.array(mel), -(-len(mel) // factor))
+            yield clip_of(mel, factor)
 
-    def _codes(self, audio: Path) -> tuple[tuple[int, ...], ...]:
+    def _codes(self, audio: Path) -> Frames:
         """What the codec makes of a recording, and the end of the audio."""
         if self.codec is None or self.config.mimi is None:
             raise RequestError(
@@ -158,5 +157,4 @@ class Preparer:
         frame = self.codec.frame_size
         samples = np.pad(samples, (0, -len(samples) % frame))
         codes = np.array(self.codec.codes(mx.array(samples[None])))[0].T
-        ending = [[END_OF_AUDIO] * codes.shape[1]]
-        return tuple(tuple(frame) for frame in [*codes.tolist(), *ending])
+        return ended(tuple(tuple(frame) for frame in codes.tolist()))

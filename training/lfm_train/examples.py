@@ -12,8 +12,12 @@ import mlx.core as mx
 import numpy as np
 
 from lfm2audio_mlx.generation.prompt import AudioClip, AudioCodes, Segment, TextIds
+from lfm2audio_mlx.tokens import END_OF_AUDIO
 
-__all__ = ["Batch", "Example", "Part", "interleaved", "packed"]
+__all__ = ["Batch", "Example", "Frames", "Part", "ended", "interleaved", "packed"]
+
+Frames = tuple[tuple[int, ...], ...]
+"""Frames of speech, each with one code per codebook."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +123,11 @@ def _labels(
     places = [(number * width + place - 1, row) for number, place, row in found if place]
     at, rows = np.array(places, np.int32).reshape(-1, 2).T
     return mx.array(at), mx.array(table[rows])
+
+
+def ended(frames: Frames) -> Frames:
+    """Frames, and the one that ends the audio."""
+    return (*frames, (END_OF_AUDIO,) * len(frames[0]))
 
 
 def interleaved(

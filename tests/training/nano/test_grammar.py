@@ -38,7 +38,7 @@ def kept() -> list[Sentence]:
 
 def test_there_are_122_words():
     assert len(vocabulary()) == len(WORDS) == 122
-    assert vocabulary() == sorted(vocabulary())
+    assert list(vocabulary()) == sorted(vocabulary())
 
 
 @pytest.mark.parametrize("before", ["", " "])

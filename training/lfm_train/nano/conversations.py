@@ -12,17 +12,16 @@ from lfm2audio_mlx.generation.prompt import (
     Segment,
     TextIds,
     beginning,
+    clip_of,
     close_turn,
     open_turn,
     turn,
 )
 from lfm2audio_mlx.text.tokenizer import Tokenizer
 from lfm2audio_mlx.tokens import END_OF_AUDIO
-from lfm_train.examples import Example, Part, interleaved
+from lfm_train.examples import Example, Frames, Part, ended, interleaved
 
-__all__ = ["Conversations", "Frames", "corrupted"]
-
-Frames = tuple[tuple[int, ...], ...]
+__all__ = ["Conversations", "corrupted"]
 
 WRONG_CODE, WRONG_FRAME = 0.12, 0.15
 """Shares of the speech so far that are replaced at random: when the model speaks by itself, what it
@@ -44,7 +43,7 @@ class Conversations:
         """A sentence, and how a voice says it."""
         asked = self._asked(self.config.prompts.voices[voice], [text])
         start = TextIds((self.tokenizer.special.audio_start,))
-        return [*asked, *self._answered([start, AudioCodes(_ended(frames))])]
+        return [*asked, *self._answered([start, AudioCodes(ended(frames))])]
 
     def dialogue(self, question: str | np.ndarray, answer: str, frames: Frames) -> Example:
         """A question in words or as log-mel, and its answer in words and voice."""
@@ -52,7 +51,7 @@ class Conversations:
         words = (*self.tokenizer.encode(answer), self.tokenizer.special.text_end)
         config = self.config
         counts = config.interleaved_n_text, config.interleaved_n_audio
-        both = interleaved(words, _ended(frames), *counts)
+        both = interleaved(words, ended(frames), *counts)
         closing = [Part(close_turn(self.tokenizer), learnt=True)]
         opened = Part(open_turn(self.tokenizer, "assistant"))
         return [*self._turns(config.prompts.chat, [said]), opened, *both, *closing]
@@ -68,12 +67,7 @@ class Conversations:
         return [Part(s, learnt=True) for s in [*segments, close_turn(self.tokenizer)]]
 
     def _clip(self, mel: np.ndarray) -> AudioClip:
-        factor = self.config.conformer.subsampling_factor
-        return AudioClip(mx.array(mel), -(-len(mel) // factor))
-
-
-def _ended(frames: Frames) -> Frames:
-    return (*frames, (END_OF_AUDIO,) * len(frames[0]))
+        return clip_of(mel, self.config.conformer.subsampling_factor)
 
 
 def corrupted(frames: mx.array, size: int, draw: np.random.Generator) -> mx.array:

@@ -13,7 +13,7 @@ import mlx.nn as nn
 import numpy as np
 
 from lfm2audio_mlx.config import ModelConfig
-from lfm2audio_mlx.kernels.depthwise import weighted_sum
+from lfm2audio_mlx.kernels.depthwise import centred
 from lfm2audio_mlx.models.conformer import Conformer, ConvolutionModule
 from lfm_train.ctc import ctc_loss, ctc_read
 from lfm_train.initial import initialise
@@ -34,11 +34,8 @@ class NormedConvolution(ConvolutionModule):
             self[name] = child
 
     def __call__(self, x: mx.array, norm: nn.LayerNorm) -> mx.array:
-        conv, T = self.depthwise_conv, x.shape[1]
-        h = nn.glu(self.pointwise_conv1(norm(x)))
-        K = conv.weight.shape[0]
-        h = mx.pad(h, [(0, 0), (K // 2, K // 2), (0, 0)])
-        h = weighted_sum([h[:, k : k + T] for k in range(K)], conv.weight, conv.bias)
+        conv = self.depthwise_conv
+        h = centred(nn.glu(self.pointwise_conv1(norm(x))), conv.weight, conv.bias)
         return x + self.pointwise_conv2(nn.silu(self["batch_norm"](h)))
 
 

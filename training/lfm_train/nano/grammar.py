@@ -11,6 +11,7 @@ import random
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 
 __all__ = [
     "ANSWERS",
@@ -177,12 +178,13 @@ def word_salad(draw: random.Random) -> str:
             return text
 
 
-def vocabulary() -> list[str]:
+@cache
+def vocabulary() -> tuple[str, ...]:
     """All words, sorted."""
     texts = itertools.chain.from_iterable(TEMPLATES)
     found = {word for text in texts for word in text.split() if "{" not in word}
     found |= {word for words in SLOTS.values() for text in words for word in text.split()}
-    return sorted(found | {ZERO})
+    return tuple(sorted(found | {ZERO}))
 
 
 def questions() -> Iterator[Sentence]:

@@ -18,9 +18,9 @@ import numpy as np
 from lfm2audio_mlx.config import ModelConfig
 from lfm2audio_mlx.models.lfm2_audio import Lfm2Audio
 from lfm2audio_mlx.text.tokenizer import Tokenizer
-from lfm_train.examples import Batch, Example, packed
+from lfm_train.examples import Batch, Example, Frames, packed
 from lfm_train.loss import Weighting, losses, states
-from lfm_train.nano.conversations import Conversations, Frames, corrupted
+from lfm_train.nano.conversations import Conversations, corrupted
 from lfm_train.nano.grammar import CLASSES, Sentence, questions
 from lfm_train.nano.hearing import FRAME, Listener, placed, roughened
 from lfm_train.nano.spoken import Spoken
