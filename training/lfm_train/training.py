@@ -24,7 +24,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from lfm2audio_mlx.kernels.metal import without_kernels
 from lfm2audio_mlx.weights import open_tensors
 
-__all__ = ["Batches", "Loss", "Plan", "train"]
+__all__ = ["Batches", "Loss", "Plan", "resume", "train"]
 
 Batches = Callable[[int], Sequence[Sequence[Any]]]
 """From a step's number, the batches of `Plan.group` steps, each in one or more pieces."""
@@ -72,7 +72,7 @@ def train(
         plan.learning_rate, betas=list(plan.betas), weight_decay=plan.weight_decay
     )
     optimiser.init(model.trainable_parameters())
-    step = _resume(model, optimiser, folder)
+    step = resume(model, folder, optimiser)
     gradient = _in_pieces(nn.value_and_grad(model, loss))
     model.train()
     with without_kernels(), _progress() as progress, (folder / "losses.csv").open("a") as file:
@@ -149,15 +149,16 @@ def _states(folder: Path) -> list[Path]:
     return sorted(folder.glob("state-*.safetensors"), key=lambda path: int(path.stem[6:]))
 
 
-def _resume(model: nn.Module, optimiser: optim.Optimizer, folder: Path) -> int:
+def resume(model: nn.Module, folder: Path, optimiser: optim.Optimizer | None = None) -> int:
     """Take up the last checkpoint; the number of its step."""
     if not (states := _states(folder)):
         return 0
     arrays = open_tensors(states[-1])
     weights = [(k[6:], v) for k, v in arrays.items() if k.startswith("model.")]
     model.update(tree_unflatten(weights))
-    moments = [(k[10:], v) for k, v in arrays.items() if k.startswith("optimiser.")]
-    optimiser.state = tree_unflatten(moments)
+    if optimiser is not None:
+        moments = [(k[10:], v) for k, v in arrays.items() if k.startswith("optimiser.")]
+        optimiser.state = tree_unflatten(moments)
     return int(states[-1].stem[6:])
 
 

@@ -12,9 +12,10 @@ import pytest
 from lfm2audio_mlx.engine import Engine
 from lfm2audio_mlx.installed import EMBEDDED
 from lfm2audio_mlx.sampling import GREEDY
-from lfm_train.nano import language, spoken
+from lfm_train.nano import language, progress, spoken
 from lfm_train.nano.espeak import Espeak
 from lfm_train.nano.grammar import questions
+from lfm_train.nano.hearing import Listener
 from lfm_train.nano.language import Mixture
 from lfm_train.nano.recipe import NANO, design, make_nano
 from lfm_train.original import open_original
@@ -77,3 +78,21 @@ def test_the_design_is_what_is_shipped_but_for_its_codec_context():
     assert ours.lfm.hidden_size == theirs["lfm"]["hidden_size"]
     assert ours.codebook_size == theirs["codebook_size"]
     assert ours.prompts.voices == theirs["prompts"]["voices"]
+
+
+def test_progress_measures_both_parts(
+    made: Path, listener: Listener, monkeypatch: pytest.MonkeyPatch
+):
+    """After two steps nothing is understood, but for the voices as they were."""
+    monkeypatch.setattr(progress, "SENTENCES", 1)
+    pytest.importorskip("pocketsphinx")
+    encoder = dict(progress.encoder_errors(made, listener))
+    assert len(encoder) == 3 and all(name.startswith("encoder at step 2") for name in encoder)
+    codec = dict(progress.codec_errors(made, listener))
+    assert sorted(codec) == [
+        "uk-female, codec at step 2",
+        "uk-female, original",
+        "us-male, codec at step 2",
+        "us-male, original",
+    ]
+    assert codec["us-male, original"] < codec["us-male, codec at step 2"]
