@@ -2,9 +2,11 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import mlx.core as mx
 import pytest
+from mlx_lm.models import gated_delta
 
 from machine import execute, record
 from small_kernels import needs_compiler, run
@@ -60,9 +62,8 @@ def test_mlx_quantized_matrix_times_vector(dtype: mx.Dtype, bits: int):
 
 def test_mlx_lm_gated_delta(monkeypatch: pytest.MonkeyPatch):
     """mlx-lm's kernel against its own form in MLX operations. It only makes one on Metal."""
-    gated_delta = pytest.importorskip("mlx_lm.models.gated_delta")
     monkeypatch.setattr(mx.metal, "is_available", lambda: True)
-    kernel = gated_delta._make_gated_delta_kernel()
+    kernel: Any = gated_delta._make_gated_delta_kernel()
     batch, length, heads, keys, values = 2, 5, 2, 64, 8
     mx.random.seed(1)
     q, k = (mx.random.normal((batch, length, heads, keys)) * 0.1 for _ in range(2))

@@ -85,7 +85,6 @@ def test_progress_measures_both_parts(
 ):
     """After two steps nothing is understood, but for the voices as they were."""
     monkeypatch.setattr(progress, "SENTENCES", 1)
-    pytest.importorskip("pocketsphinx")
     encoder = dict(progress.encoder_errors(made, listener))
     assert len(encoder) == 3 and all(name.startswith("encoder at step 2") for name in encoder)
     codec = dict(progress.codec_errors(made, listener))

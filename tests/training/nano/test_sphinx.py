@@ -5,11 +5,10 @@ from collections import defaultdict
 import pytest
 import soxr
 
+from lfm_train.nano import sphinx
 from lfm_train.nano.espeak import Espeak
 from lfm_train.nano.grammar import vocabulary
 from lfm_train.nano.voices import SPEAKERS
-
-sphinx = pytest.importorskip("lfm_train.nano.sphinx", exc_type=ImportError)
 
 
 def read() -> tuple[dict[str, tuple[float, float]], dict[str, dict[str, float]]]:
