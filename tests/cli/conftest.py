@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,12 @@ import jsonschema
 import pytest
 from agents import system  # noqa: F401 - a fixture for all
 from pulse import pulse  # noqa: F401 - a fixture for all
+from transcribing import TALK, joined
 
+from lfm2audio_mlx.engine import Engine
+from lfm2audio_mlx.text.cues import Layout
+from lfm_cli.transcription import Job
+from lfm_cli.transcripts import Outputs
 from lfm_convert.convert import convert
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -106,3 +112,23 @@ def unprivileged(home: Path, tmp_path: Path) -> Iterator[None]:
 
 
 NOBODY = 65534
+
+
+@pytest.fixture(scope="session")
+def talk(
+    transcripts: dict[Path, str], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, list[str]]:
+    """A recording of four short sentences (11 s), and they."""
+    some = {path: transcripts[path] for path in TALK}
+    return joined(tmp_path_factory.mktemp("talk") / "talk.wav", TALK), list(some.values())
+
+
+@pytest.fixture
+def job(nano: Engine) -> Job:
+    return Job(nano, "txt", Layout())
+
+
+@pytest.fixture
+def filing(job: Job, tmp_path: Path) -> Job:
+    """A job that writes tables, which tell times and texts, into a folder of its own."""
+    return replace(job, form="tsv", outputs=Outputs(tmp_path / "out", "tsv", Layout()))
