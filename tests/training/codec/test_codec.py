@@ -17,6 +17,7 @@ from lfm2audio_mlx.errors import CheckpointError
 from lfm2audio_mlx.weights import open_tensors
 from lfm_convert.golden import read_arrays
 from lfm_train.codec.codec import TrainedCodec, codec_tensor, open_codec
+from lfm_train.nano.recipe import INNER, design
 
 DATA = Path(__file__).parents[2] / "data"
 FRAME = 1920
@@ -142,3 +143,14 @@ def test_before_there_are_codebooks_latents_go_through(engines: dict[str, Engine
     quantised, commitment = codec(clips[:, : 2 * FRAME])
     assert np.array(commitment) > 0
     assert not mx.allclose(quantised, samples)
+
+
+def test_speech_neither_fades_nor_grows_in_one_that_is_new(clips: mx.array):
+    """Or its encoder stays in what an ELU leaves straight, and learns next to nothing."""
+    config = design()
+    assert config.mimi is not None
+    codec = TrainedCodec(config.mimi, INNER, config.codebooks, config.codebook_size)
+    latents = codec.encode(clips)
+    made, _ = codec(clips)
+    assert 0.3 < latents.std().item() < 3
+    assert 0.1 < (made.std() / clips.std()).item() < 10

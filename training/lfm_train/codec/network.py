@@ -20,8 +20,18 @@ LAYER_SCALE = 0.01
 """What layer scales begin with (`layer_scale` in the reference's `loaders.py`)."""
 
 
-def _uniform(fan_in: int, shape: tuple[int, ...]) -> mx.array:
-    return mx.random.uniform(-(fan_in**-0.5), fan_in**-0.5, shape)
+AFTER_ELU = 1.25
+"""What makes up for the variance that an ELU takes."""
+SPEECH = 0.1
+"""Root mean square of what comes in and goes out."""
+
+
+def _uniform(fan_in: int, shape: tuple[int, ...], gain: float = 1.0) -> mx.array:
+    """Weights that give what they are given its variance, times the gain's square (Glorot & Bengio
+    2010). With the reference's smaller ones signals fade from layer to layer until no ELU bends,
+    and an encoder that is linear hears no formants, nor learns to."""
+    bound = gain * (3 / fan_in) ** 0.5
+    return mx.random.uniform(-bound, bound, shape)
 
 
 class Convolution(nn.Module):
@@ -29,11 +39,17 @@ class Convolution(nn.Module):
     MLX's CPU backend does faster than convolutions, and much faster their gradients."""
 
     def __init__(
-        self, in_dim: int, out_dim: int, kernel_size: int, dilation: int = 1, bias: bool = True
+        self,
+        in_dim: int,
+        out_dim: int,
+        kernel_size: int,
+        dilation: int = 1,
+        bias: bool = True,
+        gain: float = AFTER_ELU,
     ):
         super().__init__()
         self.dilation = dilation
-        self.weight = _uniform(kernel_size * in_dim, (out_dim, kernel_size, in_dim))
+        self.weight = _uniform(kernel_size * in_dim, (out_dim, kernel_size, in_dim), gain)
         if bias:
             self.bias = mx.zeros((out_dim,))
 
@@ -51,7 +67,8 @@ class Downsampling(Convolution):
     not silence."""
 
     def __init__(self, in_dim: int, out_dim: int, stride: int, repeated: bool = False):
-        super().__init__(in_dim, out_dim, 2 * stride, bias=not repeated)
+        gain = 1.0 if repeated else AFTER_ELU
+        super().__init__(in_dim, out_dim, 2 * stride, bias=not repeated, gain=gain)
         self.stride, self.repeated = stride, repeated
 
     def __call__(self, x: mx.array) -> mx.array:
@@ -77,7 +94,7 @@ class Upsampling(nn.Module):
     def __init__(self, in_dim: int, out_dim: int, stride: int):
         super().__init__()
         self.stride = stride
-        self.weight = _uniform(2 * in_dim, (2 * stride, out_dim, in_dim))
+        self.weight = _uniform(2 * in_dim, (2 * stride, out_dim, in_dim), AFTER_ELU)
         self.bias = mx.zeros((out_dim,))
 
     def __call__(self, x: mx.array) -> mx.array:
@@ -159,7 +176,7 @@ def _blocks(width: int, config: SeanetConfig) -> list[nn.Module]:
 def _analysis(config: SeanetConfig) -> Seanet:
     """Samples [B, N, 1] -> steps [B, N / ratios, dimension]."""
     width = config.n_filters
-    layers: list[nn.Module] = [Convolution(1, width, config.kernel_size)]
+    layers: list[nn.Module] = [Convolution(1, width, config.kernel_size, gain=1 / SPEECH)]
     for ratio in reversed(config.ratios):
         layers += [*_blocks(width, config), Elu(), Downsampling(width, 2 * width, ratio)]
         width *= 2
@@ -169,12 +186,12 @@ def _analysis(config: SeanetConfig) -> Seanet:
 def _synthesis(config: SeanetConfig) -> Seanet:
     """Steps [B, N / ratios, dimension] -> samples [B, N, 1]."""
     width = config.n_filters * 2 ** len(config.ratios)
-    layers: list[nn.Module] = [Convolution(config.dimension, width, config.kernel_size)]
+    layers: list[nn.Module] = [Convolution(config.dimension, width, config.kernel_size, gain=1.0)]
     for ratio in config.ratios:
         layers += [Elu(), Upsampling(width, width // 2, ratio)]
         width //= 2
         layers += _blocks(width, config)
-    return Seanet([*layers, Elu(), Convolution(width, 1, config.last_kernel_size)])
+    return Seanet([*layers, Elu(), Convolution(width, 1, config.last_kernel_size, gain=SPEECH)])
 
 
 class LayerScale(nn.Module):

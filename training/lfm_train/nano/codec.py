@@ -37,7 +37,7 @@ def loss(model: TrainedCodec, samples: mx.array) -> tuple[mx.array, Any]:
 
 
 def batches(espeak: Espeak, step: int, size: int, group: int) -> list[list[mx.array]]:
-    """Pieces of speech [size, SEGMENT * FRAME], cut out anywhere."""
+    """Twice half of `size` pieces of speech [size / 2, SEGMENT * FRAME], cut out anywhere."""
     draw = random.Random(f"codec {step}")
     made: list[list[mx.array]] = []
     for _ in range(group):
@@ -48,12 +48,13 @@ def batches(espeak: Espeak, step: int, size: int, group: int) -> list[list[mx.ar
             start = draw.randint(0, max(0, len(sound) - SEGMENT * FRAME))
             piece = sound[start : start + SEGMENT * FRAME] * draw.uniform(0.7, 1.0)
             rows.append(np.pad(piece, (0, SEGMENT * FRAME - len(piece))))
-        made.append([mx.array(np.stack(rows).astype(np.float32))])
+        halves = np.split(np.stack(rows).astype(np.float32), 2)
+        made.append([mx.array(half) for half in halves])
     return made
 
 
 def train_codec(model: TrainedCodec, plain: Plan, quantised: Plan, size: int, folder: Path) -> None:
-    """Train in place, on batches of `size` pieces."""
+    """Train in place, on batches of `size` pieces, an even number."""
     espeak = Espeak()
 
     def drawn(first: int, plan: Plan) -> Batches:
@@ -63,7 +64,7 @@ def train_codec(model: TrainedCodec, plain: Plan, quantised: Plan, size: int, fo
     model.quantised = True
     if not any((folder / "quantised").glob("state-*")):
         pieces = batches(espeak, 10**6, size, SEEN_FIRST)
-        latents = [model.encode(piece) for (piece,) in pieces]
+        latents = [model.encode(mx.concatenate(halves)) for halves in pieces]
         mx.eval(latents)
         model.quantizer.begin(mx.concatenate(latents))
     train(model, loss, drawn(plain.steps, quantised), quantised, folder / "quantised")

@@ -58,9 +58,9 @@ class Recipe:
 NANO = Recipe(
     encoder=Plan(6000, 2e-3, warmup=200, group=4, name="encoder"),
     encoder_batch=24,
-    plain_codec=Plan(300, 5e-4, least=1.0, group=4, name="codec, plain"),
-    codec=Plan(8000, 5e-4, warmup=50, group=4, name="codec"),
-    codec_batch=12,
+    plain_codec=Plan(400, 1e-3, least=1.0, group=4, name="codec, plain"),
+    codec=Plan(3000, 1e-3, warmup=50, group=4, name="codec"),
+    codec_batch=16,
     texts=6000,
     language=Plan(5000, 1.5e-3, warmup=200, group=4, name="language"),
     mixture=Mixture(transcriptions=12, readings=12, dialogues=10),
