@@ -18,8 +18,8 @@ def convert(
         Path,
         typer.Argument(
             metavar="SRC",
-            help="An original LFM2-Audio or LFM2.5-Audio folder, one that mlx-audio converted, "
-            "or one of ours in full precision.",
+            help="An original LFM2-Audio or LFM2.5-Audio folder, or one that mlx-audio or this "
+            "command converted; what was rounded there stays rounded.",
         ),
     ],
     target: Annotated[Path, typer.Argument(metavar="DST", help="The folder to make.")],

@@ -1,4 +1,4 @@
-"""Where weights come from: an original checkpoint, or a folder converted at full precision.
+"""Where weights come from: an original checkpoint, or a folder that was converted already.
 
 Either way the result is a configuration and, for each part, its tensors under our names, not yet
 read from disk.
@@ -57,14 +57,40 @@ def open_source(folder: Path, family: str | None) -> Source:
 
 def _converted(folder: Path, family: str | None) -> Source:
     config = read_config(folder)
-    if config.quantization:
-        raise ConfigError(f"{folder}: is quantised already; convert from full precision")
     if family:
         data = dataclasses.asdict(config) | {"prompts": PROMPTS[family]}
         config = parse_config(json.loads(json.dumps(data)), str(folder))
     present = {"model": True, "mimi": config.mimi, "detokenizer": config.detokenizer}
-    parts = {part: open_tensors(folder / FILES[part]) for part in FILES if present[part]}
-    return Source(folder, config, parts)
+    parts = {
+        part: _unpacked(open_tensors(folder / FILES[part]), part, config)
+        for part in FILES
+        if present[part]
+    }
+    return Source(folder, dataclasses.replace(config, quantization={}), parts)
+
+
+def _unpacked(tensors: Tensors, part: str, config: ModelConfig) -> Tensors:
+    """Quantised layers back to numbers: what was rounded stays rounded."""
+    for name, entry in config.quantization.items():
+        owner, _, layer = name.partition(".")
+        if owner != part:
+            continue
+        stored = [f"{layer}.{kind}" for kind in ("weight", "scales", "biases")]
+        if lost := [each for each in stored if each not in tensors]:
+            raise CheckpointError(f"{FILES[part]}: has no tensor '{lost[0]}'")
+        weight, scales, biases = (tensors.pop(each) for each in stored)
+        try:
+            tensors[stored[0]] = mx.dequantize(
+                weight,
+                scales.astype(mx.float32),  # or every weight would be rounded to theirs
+                biases.astype(mx.float32),
+                group_size=entry.group_size,
+                bits=entry.bits,
+            )
+        except ValueError as error:
+            what = f"'{layer}' is not packed as the config says"
+            raise CheckpointError(f"{FILES[part]}: {what}") from error
+    return tensors
 
 
 def _original(folder: Path, family: str | None) -> Source:

@@ -5,19 +5,20 @@ import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import mlx.core as mx
 import numpy as np
 import pytest
+from mlx.utils import tree_flatten
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from lfm2audio_mlx.engine import Engine
-from lfm2audio_mlx.errors import CheckpointError, ConfigError, LfmError, RequestError
+from lfm2audio_mlx.errors import CheckpointError, LfmError, RequestError
 from lfm2audio_mlx.installed import EMBEDDED
 from lfm2audio_mlx.manifest import MANIFEST, file_record, read_manifest
-from lfm2audio_mlx.weights import FILES, open_tensors
+from lfm2audio_mlx.weights import FILES, load, open_tensors
 from lfm_convert import convert as convert_module
 from lfm_convert.convert import NOTICE, convert
 from lfm_convert.recipes import RECIPES
@@ -195,9 +196,31 @@ def test_an_unknown_recipe_or_family_is_refused_with_the_known(tmp_path: Path):
     assert "v2.5-jp" in refused(tmp_path / "a", RequestError, EMBEDDED, "bf16", "v3")
 
 
-def test_a_quantised_source_is_refused(made: Made, tmp_path: Path):
-    message = refused(tmp_path / "a", ConfigError, made("nano", "4bit"), "8bit")
-    assert "quantised already" in message
+@pytest.mark.parametrize("name", ["v1", "v25"])
+def test_a_quantised_source_is_unpacked(made: Made, tmp_path: Path, name: str):
+    packed = made(name, "4bit")
+    again = load(convert(packed, tmp_path / "a", "f32"), "float32")
+    assert not again.config.quantization
+    as_it_is = load(packed, "float32", unpack=True)
+    # Decoders are loaded as they are stored, in float16, which rounds what is unpacked.
+    parts = ((again.model, as_it_is.model, 0.0), (again.codec, as_it_is.codec, 2**-11))
+    for ours, theirs, tolerance in parts:
+        expected = cast(dict[str, mx.array], dict(tree_flatten(theirs.parameters())))
+        for path, found in tree_flatten(ours.parameters()):
+            assert mx.allclose(found, expected.pop(path), rtol=tolerance, atol=0), path
+        assert not expected
+
+
+def test_a_quantised_source_that_is_not_what_it_says_is_refused(made: Made, copy_of: Copy):
+    folder = copy_of(made("v1", "4bit"))
+    target, model = folder.parent / "a", folder / "model.safetensors"
+    tensors = mx.load(str(model))
+    layer = "lfm.layers.0.feed_forward.w1"
+    scales = tensors.pop(f"{layer}.scales")
+    mx.save_safetensors(str(model), tensors)
+    assert f"no tensor '{layer}.scales'" in refused(target, CheckpointError, folder, "8bit")
+    mx.save_safetensors(str(model), tensors | {f"{layer}.scales": scales[:, :1]})
+    assert f"'{layer}' is not packed" in refused(target, CheckpointError, folder, "8bit")
 
 
 @pytest.mark.parametrize("call", [1, 2])
