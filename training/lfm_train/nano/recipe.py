@@ -59,7 +59,7 @@ NANO = Recipe(
     encoder=Plan(6000, 2e-3, warmup=200, group=4, name="encoder"),
     encoder_batch=24,
     plain_codec=Plan(400, 1e-3, least=1.0, group=4, name="codec, plain"),
-    codec=Plan(3000, 1e-3, warmup=50, group=4, name="codec"),
+    codec=Plan(2000, 1e-3, warmup=50, group=4, name="codec"),
     codec_batch=16,
     texts=6000,
     language=Plan(5000, 1.5e-3, warmup=200, group=4, name="language"),
