@@ -81,7 +81,7 @@ class _Part:
 def convert(
     source: Path,
     target: Path,
-    recipe: str,
+    recipe: str | Recipe,
     family: str | None = None,
     *,
     repository: str = "",
@@ -92,9 +92,9 @@ def convert(
 ) -> Path:
     """Convert the checkpoint in `source` to the folder `target`, which must not exist yet.
 
-    `recipe` is a key of `RECIPES`; `family` one of `PROMPTS`, by default what the checkpoint's
-    decoder suggests; `repository` and `revision` are recorded as its origin. Nothing appears at
-    `target` before all of it is written and has passed a run.
+    `recipe` is one, or a key of `RECIPES`; `family` one of `PROMPTS`, by default what the
+    checkpoint's decoder suggests; `repository` and `revision` are recorded as its origin. Nothing
+    appears at `target` before all of it is written and has passed a run.
 
     Raises:
         RequestError: the target exists or cannot be made, a name is unknown, the disk is full.
@@ -102,8 +102,9 @@ def convert(
         CheckpointError: a tensor is missing, unknown, misshapen or not finite, a file damaged.
     """
     check_request(target, recipe, family)
+    recipe = RECIPES[recipe] if isinstance(recipe, str) else recipe
     opened = open_source(source, family)
-    parts = [_prepare(opened.config, *item, RECIPES[recipe]) for item in opened.parts.items()]
+    parts = [_prepare(opened.config, *item, recipe) for item in opened.parts.items()]
     total = sum(total_size(part.layout) for part in parts)
     _check_space(target, total)
     unfinished = target.parent / f".{target.name}-{secrets.token_hex(4)}"
@@ -119,13 +120,13 @@ def convert(
             records[FILES[part.name]] = write_safetensors(
                 unfinished / FILES[part.name], part.layout, counted
             )
-        _write_companions(opened, unfinished, RECIPES[recipe], parts)
+        _write_companions(opened, unfinished, recipe, parts)
         for path in sorted(unfinished.iterdir()):
             if path.name not in records:
                 records[path.name] = file_record(path)
         origin = (repository or source.resolve().name, revision)
         tool = f"lfm2audio-mlx {__version__}"
-        manifest = Manifest(tool, recipe, *origin, records, self_test(unfinished))
+        manifest = Manifest(tool, recipe.name, *origin, records, self_test(unfinished))
         write_manifest(unfinished, manifest)
         unfinished.rename(target)
     except OSError as error:
@@ -139,13 +140,13 @@ def convert(
     return target
 
 
-def check_request(target: Path, recipe: str, family: str | None) -> None:
+def check_request(target: Path, recipe: str | Recipe, family: str | None) -> None:
     """What can be refused before anything is opened.
 
     Raises:
         RequestError: the target exists or has no folder, or a name is unknown.
     """
-    if recipe not in RECIPES:
+    if isinstance(recipe, str) and recipe not in RECIPES:
         raise RequestError(f"recipe '{recipe}' is unknown; there are {', '.join(RECIPES)}")
     if family is not None and family not in PROMPTS:
         raise RequestError(f"prompts '{family}' are unknown; there are {', '.join(PROMPTS)}")

@@ -24,15 +24,17 @@ class Part:
 class Recipe:
     """`group_sizes` in order of preference."""
 
+    name: str
     dtype: str
     codec_dtype: str
     parts: tuple[Part, ...] = ()
     group_sizes: tuple[int, ...] = (64, 32)
 
 
-RECIPES = {
+_ALL = (
     # Under 1,000,000,000 bytes for all that LFM2-Audio-1.5B needs, codec included.
-    "4bit": Recipe(
+    Recipe(
+        "4bit",
         "bfloat16",
         "float16",
         (
@@ -53,7 +55,8 @@ RECIPES = {
             Part("codec", r"(mimi\.decoder_transformer|detokenizer\.lfm)\..*", 8),
         ),
     ),
-    "8bit": Recipe(
+    Recipe(
+        "8bit",
         "bfloat16",
         "float16",
         (
@@ -65,9 +68,11 @@ RECIPES = {
             Part("codec", r"(mimi\.decoder_transformer|detokenizer\.lfm)\..*", 8),
         ),
     ),
-    "bf16": Recipe("bfloat16", "float16"),
-    "f32": Recipe("float32", "float32"),
-}
+    Recipe("bf16", "bfloat16", "float16"),
+    Recipe("f32", "float32", "float32"),
+)
+
+RECIPES = {recipe.name: recipe for recipe in _ALL}
 
 SHORT_NAMES = {"4": "4bit", "8": "8bit", "16": "bf16", "32": "f32"}
 """Recipes by bits a weight."""

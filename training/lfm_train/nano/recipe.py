@@ -21,6 +21,8 @@ from lfm2audio_mlx.text.tokenizer import Tokenizer
 from lfm_convert.convert import convert
 from lfm_convert.original import MIMI_FILE, read_original_config
 from lfm_convert.prompts import PROMPTS
+from lfm_convert.recipes import Part
+from lfm_convert.recipes import Recipe as Shipped
 from lfm_train.codec.codec import TrainedCodec
 from lfm_train.initial import initialise
 from lfm_train.loss import Weighting
@@ -52,8 +54,25 @@ class Recipe:
     language: Plan
     mixture: Mixture
     weighting: Weighting
-    shipped: str
+    shipped: Shipped
 
+
+SHIPPED = Shipped(
+    "nano",
+    "bfloat16",
+    "float16",
+    (
+        Part("backbone", r"model\.lfm\.layers\..*", 4),
+        Part("text embedding", r"model\.lfm\.embed_tokens", 6),
+        Part("encoder", r"model\.(conformer|audio_adapter)\..*", 6),
+        # Three quarters of these tables are codes that the codec does not have.
+        Part("audio embedding", r"model\.audio_embedding", 3),
+        Part("depthformer", r"model\.depthformer\.depth_embeddings\..*", 4),
+        Part("depthformer", r"model\.depthformer\..*", 6),
+        Part("codec", r"mimi\.decoder_transformer\..*", 8),
+    ),
+)
+"""As "4bit", and less where it has no room for that: 10 MB are all that it may take."""
 
 NANO = Recipe(
     encoder=Plan(6000, 2e-3, warmup=200, group=4, name="encoder"),
@@ -65,7 +84,7 @@ NANO = Recipe(
     language=Plan(5000, 1.5e-3, warmup=200, group=4, name="language"),
     mixture=Mixture(transcriptions=12, readings=12, dialogues=10),
     weighting=Weighting(tuple(100 ** (1 - i / 7) for i in range(8))),
-    shipped="4bit",
+    shipped=SHIPPED,
 )
 
 
