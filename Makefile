@@ -28,9 +28,10 @@ demo: $(VENV)/demo ## hear, speak and answer, with the embedded checkpoint
 	$(BLAS_NOTE)
 	@$(RUN)python scripts/demo.py
 
+# Two files at a time, each with a core: most of what runs has use for one.
 test: $(VENV)/test ## run the tests
 	$(BLAS_NOTE)
-	$(RUN)pytest
+	OPENBLAS_NUM_THREADS=1 $(RUN)pytest --numprocesses 2 --dist loadfile
 
 parity: $(VENV)/test ## compare every stage with the reference's goldens
 	$(BLAS_NOTE)

@@ -5,10 +5,14 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import mlx.core as mx
 import pytest
 
 import checkpoints
+from lfm2audio_mlx.config import read_config
 from lfm2audio_mlx.engine import Engine
+from lfm2audio_mlx.installed import EMBEDDED
+from lfm2audio_mlx.weights import FILES, open_tensors
 from lfm_convert.convert import convert
 
 DATA = Path(__file__).parent / "data"
@@ -26,6 +30,27 @@ def transcripts() -> dict[Path, str]:
 def nano() -> Engine:
     """The embedded checkpoint in float32; do not change it."""
     return Engine.load(dtype="float32")
+
+
+@pytest.fixture(scope="session")
+def unrounded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The embedded checkpoint as it may have been before it was rounded, in float32: each weight
+    is drawn from what would have been rounded to it. Else to quantise it would be no loss."""
+    folder = convert(EMBEDDED, tmp_path_factory.mktemp("unrounded") / "nano", "f32")
+    mx.random.seed(0)
+    for part in ("model", "mimi"):
+        weights, stored = open_tensors(folder / FILES[part]), open_tensors(EMBEDDED / FILES[part])
+        mx.eval(weights)  # before the file is written anew
+        for name, entry in read_config(EMBEDDED).quantization.items():
+            owner, _, layer = name.partition(".")
+            if owner == part:
+                step = mx.repeat(stored[f"{layer}.scales"], entry.group_size, axis=1)
+                weight = weights[f"{layer}.weight"]
+                weights[f"{layer}.weight"] = weight + step * mx.random.uniform(
+                    -0.5, 0.5, weight.shape
+                )
+        mx.save_safetensors(str(folder / FILES[part]), weights)
+    return folder
 
 
 @pytest.fixture(scope="session")

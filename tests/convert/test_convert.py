@@ -32,9 +32,11 @@ MUST_HEAR = {"f32": 29, "4bit": 28}  # of 30; measured 29 with either
 
 
 @pytest.fixture(scope="module")
-def made(originals: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Made:
+def made(
+    originals: dict[str, Path], unrounded: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Made:
     """A checkpoint converted by a recipe, once; read only."""
-    place, sources = tmp_path_factory.mktemp("made"), originals | {"nano": EMBEDDED}
+    place, sources = tmp_path_factory.mktemp("made"), originals | {"nano": unrounded}
 
     def make(name: str, recipe: str) -> Path:
         target = place / f"{name}-{recipe}"
@@ -284,10 +286,12 @@ def test_a_tensor_that_is_not_finite_is_named(copy_of: Copy, tmp_path: Path):
     assert "model.lfm.embedding_norm.weight" in message and "NaN" in message
 
 
-def test_numbers_too_large_for_what_is_stored_are_named(copy_of: Copy, tmp_path: Path):
+def test_numbers_too_large_for_what_is_stored_are_named(
+    unrounded: Path, copy_of: Copy, tmp_path: Path
+):
     """float16 ends at 65,504: such a codec would be silent infinity."""
     for name in ("decoder.model.6.block.1.weight", "decoder_transformer.layers.0.linear1.weight"):
-        folder = copy_of(EMBEDDED)
+        folder = copy_of(unrounded)
         (folder / MANIFEST).unlink()
         tensors = open_tensors(folder / FILES["mimi"])
         tensors[name] = tensors[name].astype(mx.float32) * 1e7

@@ -28,14 +28,14 @@ def recordings(transcripts: dict[Path, str]) -> list[Path]:
 
 
 @pytest.fixture(scope="module")
-def importance(recordings: list[Path]) -> dict[str, mx.array]:
-    return measure_importance(EMBEDDED, None, recordings)
+def importance(unrounded: Path, recordings: list[Path]) -> dict[str, mx.array]:
+    return measure_importance(unrounded, None, recordings)
 
 
 @pytest.mark.parametrize("recipe", ["4bit", "8bit"])
-def test_every_quantised_part_is_below_plain_rounding(tmp_path: Path, recipe: str):
+def test_every_quantised_part_is_below_plain_rounding(unrounded: Path, tmp_path: Path, recipe: str):
     layers: list[LayerReport] = []
-    convert(EMBEDDED, tmp_path / "a", recipe, report=layers.append)
+    convert(unrounded, tmp_path / "a", recipe, report=layers.append)
     parts = parts_of(layers, recipe)
     assert {part.name for part in parts} == {part.name for part in RECIPES[recipe].parts}
     for part in parts:
@@ -62,11 +62,11 @@ def test_watching_leaves_no_trace(importance: dict[str, mx.array], nano: Engine)
 
 
 def test_calibration_and_quality(
-    tmp_path: Path, importance: dict[str, mx.array], recordings: list[Path]
+    unrounded: Path, tmp_path: Path, importance: dict[str, mx.array], recordings: list[Path]
 ):
     """The gate of the default recipe: at most 1 % word errors against full precision."""
-    target = convert(EMBEDDED, tmp_path / "a", "4bit", importance=importance)
-    report = compare_models(EMBEDDED, target, None, recordings)
+    target = convert(unrounded, tmp_path / "a", "4bit", importance=importance)
+    report = compare_models(unrounded, target, None, recordings)
     assert report.recordings == len(recordings)
     assert report.word_error <= 0.01
     # Measured 0.0005 nats on all 30.
@@ -75,21 +75,24 @@ def test_calibration_and_quality(
 
 @pytest.mark.parametrize("recipe", ["4bit", "8bit"])
 def test_shipped_recipes_keep_the_words(
-    tmp_path: Path, transcripts: dict[Path, str], recipe: str, nano: Engine
+    unrounded: Path, tmp_path: Path, transcripts: dict[Path, str], recipe: str
 ):
     """All 30 recordings, against float32 and not against what was said."""
-    engine = Engine.load(convert(EMBEDDED, tmp_path / "a", recipe))
+    exact = Engine.load(unrounded)
+    engine = Engine.load(convert(unrounded, tmp_path / "a", recipe))
     errors = total = 0
     for path in transcripts:
-        exact = nano.transcribe(path).text
-        errors += word_errors(exact, engine.transcribe(path).text)
-        total += len(exact.split())
+        expected = exact.transcribe(path).text
+        errors += word_errors(expected, engine.transcribe(path).text)
+        total += len(expected.split())
     assert errors / total <= 0.01
 
 
-def test_a_model_beside_itself_is_no_different(recordings: list[Path], tmp_path: Path):
-    target = convert(EMBEDDED, tmp_path / "a", "f32")
-    report = compare_models(EMBEDDED, target, None, recordings[:2])
+def test_a_model_beside_itself_is_no_different(
+    unrounded: Path, recordings: list[Path], tmp_path: Path
+):
+    target = convert(unrounded, tmp_path / "a", "f32")
+    report = compare_models(unrounded, target, None, recordings[:2])
     assert (report.changed, report.word_error) == (0, 0.0)
     assert report.divergence == pytest.approx(0.0, abs=1e-5)
 
