@@ -24,7 +24,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from lfm2audio_mlx.kernels.metal import without_kernels
 from lfm2audio_mlx.weights import open_tensors
 
-__all__ = ["Batches", "Loss", "Plan", "resume", "train"]
+__all__ = ["Batches", "Loss", "Plan", "resume", "streams", "train"]
 
 Batches = Callable[[int], Sequence[Sequence[Any]]]
 """From a step's number, the batches of `Plan.group` steps, each in one or more pieces."""
@@ -99,18 +99,24 @@ def train(
     model.eval()
 
 
-def _in_pieces(gradient: Callable[[nn.Module, Any], Any]) -> Callable[[nn.Module, Any], Any]:
-    """The mean of the pieces' gradients, and all their figures. On a CPU, where MLX computes most
-    operations on one core, two pieces are under way at once."""
+def streams() -> list[mx.Stream]:
+    """Where pieces are computed in turn: on a CPU, where MLX has most operations on one core, there
+    are two, so that two are under way at once."""
     device = mx.default_device()
-    streams = [mx.default_stream(device)]
+    found = [mx.default_stream(device)]
     if device == mx.Device(mx.cpu):
-        streams.append(mx.new_stream(device))
+        found.append(mx.new_stream(device))
+    return found
+
+
+def _in_pieces(gradient: Callable[[nn.Module, Any], Any]) -> Callable[[nn.Module, Any], Any]:
+    """The mean of the pieces' gradients, and all their figures."""
+    places = streams()
 
     def mean(model: nn.Module, pieces: Sequence[Any]) -> tuple[dict[str, mx.array], Any]:
         figures: dict[str, mx.array] = {}
         found: list[Any] = []
-        for piece, stream in zip(pieces, cycle(streams), strict=False):
+        for piece, stream in zip(pieces, cycle(places), strict=False):
             with mx.stream(stream):
                 (_, more), gradients = gradient(model, piece)
                 figures |= more

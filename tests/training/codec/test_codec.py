@@ -152,5 +152,5 @@ def test_speech_neither_fades_nor_grows_in_one_that_is_new(clips: mx.array):
     codec = TrainedCodec(config.mimi, INNER, config.codebooks, config.codebook_size)
     latents = codec.encode(clips)
     made, _ = codec(clips)
-    assert 0.3 < latents.std().item() < 3
-    assert 0.1 < (made.std() / clips.std()).item() < 10
+    assert 0.3 < np.std(np.array(latents)) < 3
+    assert 0.1 < np.std(np.array(made)) / np.std(np.array(clips)) < 10

@@ -12,6 +12,7 @@ import pytest
 from lfm2audio_mlx.engine import Engine
 from lfm2audio_mlx.installed import EMBEDDED
 from lfm2audio_mlx.sampling import GREEDY
+from lfm2audio_mlx.weights import load
 from lfm_train.nano import language, progress, spoken
 from lfm_train.nano.espeak import Espeak
 from lfm_train.nano.grammar import questions
@@ -29,7 +30,7 @@ SMALL = replace(
     encoder_batch=2,
     plain_codec=FEW,
     codec=FEW,
-    codec_batch=1,
+    codec_batch=2,
     texts=1,
     language=FEW,
     mixture=Mixture(1, 1, 1),
@@ -53,6 +54,15 @@ def test_it_hears_speaks_and_answers(made: Path):
         list(engine.say("one", voice=voice, sampling=GREEDY, max_tokens=4))
     list(engine.chat().reply("hello", max_tokens=4))
     assert set(engine.voices) == {"us-male", "uk-female"}
+
+
+def test_what_is_shipped_is_there_in_the_original_layout_too(made: Path):
+    shipped = load(made / "nano", "float32", unpack=True).model
+    unpacked = open_original(made / "rounded").model
+    codes = mx.arange(8 * 3).reshape(3, 8)
+    assert mx.array_equal(shipped.embed_codes(codes), unpacked.embed_codes(codes))
+    whole = open_original(made / "original").model
+    assert not mx.array_equal(whole.embed_codes(codes), unpacked.embed_codes(codes))
 
 
 def test_codes_that_no_one_uses_share_a_row(made: Path):

@@ -18,11 +18,13 @@ from lfm2audio_mlx.config import FORMAT, ModelConfig, parse_config
 from lfm2audio_mlx.installed import EMBEDDED
 from lfm2audio_mlx.models.lfm2_audio import Lfm2Audio
 from lfm2audio_mlx.text.tokenizer import Tokenizer
+from lfm2audio_mlx.weights import fill
 from lfm_convert.convert import convert
 from lfm_convert.original import MIMI_FILE, read_original_config
 from lfm_convert.prompts import PROMPTS
 from lfm_convert.recipes import Part
 from lfm_convert.recipes import Recipe as Shipped
+from lfm_convert.source import open_source
 from lfm_train.codec.codec import TrainedCodec
 from lfm_train.initial import initialise
 from lfm_train.loss import Weighting
@@ -31,6 +33,7 @@ from lfm_train.nano.codec import train_codec
 from lfm_train.nano.encoder import Recogniser, train_encoder
 from lfm_train.nano.language import Mixture, Teacher, train_language
 from lfm_train.nano.spoken import load_spoken, make_spoken
+from lfm_train.original import open_original, save_original
 from lfm_train.training import Plan
 
 __all__ = ["NANO", "Recipe", "design", "make_nano"]
@@ -80,7 +83,7 @@ NANO = Recipe(
     plain_codec=Plan(400, 1e-3, least=1.0, group=4, name="codec, plain"),
     codec=Plan(2000, 1e-3, warmup=50, group=4, name="codec"),
     codec_batch=16,
-    texts=6000,
+    texts=4000,
     language=Plan(5000, 1.5e-3, warmup=200, group=4, name="language"),
     mixture=Mixture(transcriptions=12, readings=12, dialogues=10),
     weighting=Weighting(tuple(100 ** (1 - i / 7) for i in range(8))),
@@ -112,10 +115,20 @@ def make_nano(recipe: Recipe, folder: Path) -> Path:
     if not spoken.exists():
         make_spoken(codec, recipe.texts, spoken)
     model = _language(recipe, folder, encoder)
-    for name in ("original", "nano"):
+    for name in ("original", "nano", "rounded"):
         shutil.rmtree(folder / name, ignore_errors=True)
     assemble(model, codec, recipe.weighting, EMBEDDED, folder / "original")
-    return convert(folder / "original", folder / "nano", recipe.shipped, "nano")
+    shipped = convert(folder / "original", folder / "nano", recipe.shipped, "nano")
+    _unpack(shipped, folder)
+    return shipped
+
+
+def _unpack(shipped: Path, folder: Path) -> None:
+    """In `rounded`, the original layout with the weights as they are shipped: what the reference,
+    which cannot unpack, is to be equal to."""
+    original = open_original(folder / "original")
+    fill(original.model, open_source(shipped, None).parts["model"], str(shipped))
+    save_original(original, folder / "rounded")
 
 
 def _encoder(recipe: Recipe, folder: Path) -> Recogniser:

@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 
 import mlx.core as mx
@@ -13,6 +14,7 @@ from lfm_train.nano.espeak import Espeak
 from lfm_train.nano.grammar import questions
 from lfm_train.nano.speaking import speech, text_to_speak
 from lfm_train.nano.voices import SPEAKERS
+from lfm_train.training import streams
 
 __all__ = ["Spoken", "load_spoken", "make_spoken"]
 
@@ -30,20 +32,24 @@ class Spoken:
 
 def make_spoken(codec: TrainedCodec, count: int, path: Path) -> None:
     """Encode all answers and `count` other texts, each in every voice."""
-    espeak, draw = Espeak(), random.Random("spoken")
-    wanted = [(text, voice) for text in _texts(draw, count) for voice in SPEAKERS]
+    espeak, places = Espeak(), streams()
+    texts = _texts(random.Random("spoken"), count)
     codes: list[np.ndarray] = []
     words: list[np.ndarray] = []
-    for text, voice in track(wanted, "encoding"):
-        said = speech(espeak, text, SPEAKERS[voice])
-        found = codec.codes(mx.array(said.samples[None]))[0].T
-        codes.append(np.array(found).astype(np.uint16))
-        words.append(said.words)
+    for text in track(texts, "encoding"):
+        said = [speech(espeak, text, manner) for manner in SPEAKERS.values()]
+        found: list[mx.array] = []
+        for each, place in zip(said, cycle(places), strict=False):
+            with mx.stream(place):
+                found.append(codec.codes(mx.array(each.samples[None]))[0].T)
+        mx.eval(found)
+        codes += [np.array(each).astype(np.uint16) for each in found]
+        words += [each.words for each in said]
     unfinished = path.with_suffix(".unfinished")
     with unfinished.open("wb") as file:
         np.savez_compressed(
             file,
-            texts=np.array([f"{voice} {text}" for text, voice in wanted]),
+            texts=np.array([f"{voice} {text}" for text in texts for voice in SPEAKERS]),
             codes=np.concatenate(codes),
             words=np.concatenate(words),
             ends=np.cumsum([len(c) for c in codes]),
