@@ -12,8 +12,9 @@ import pytest
 from lfm2audio_mlx.engine import Engine
 from lfm2audio_mlx.installed import EMBEDDED
 from lfm2audio_mlx.sampling import GREEDY
-from lfm2audio_mlx.weights import load
+from lfm2audio_mlx.weights import load, open_tensors
 from lfm_train.nano import language, progress, spoken
+from lfm_train.nano.codec import Plans
 from lfm_train.nano.espeak import Espeak
 from lfm_train.nano.grammar import questions
 from lfm_train.nano.hearing import Listener
@@ -28,8 +29,7 @@ SMALL = replace(
     NANO,
     encoder=FEW,
     encoder_batch=2,
-    plain_codec=FEW,
-    codec=FEW,
+    codec=Plans(FEW, FEW, FEW),
     codec_batch=2,
     texts=1,
     language=FEW,
@@ -81,6 +81,19 @@ def test_the_encoder_is_the_one_that_was_trained(made: Path):
     assert mx.array_equal(
         states[f"model.{name}"], model.conformer.layers[0].conv.batch_norm.running_mean
     )
+
+
+def test_codes_stay_as_they_are_while_the_decoder_learns(made: Path):
+    before, after = (
+        open_tensors(made / "codec" / stage / "state-2.safetensors")
+        for stage in ("quantised", "decoder")
+    )
+    changed = {
+        name.split(".")[1]
+        for name, tensor in before.items()
+        if name.startswith("model.") and not mx.array_equal(tensor, after[name])
+    }
+    assert changed == {"decode"}
 
 
 def test_the_design_is_what_is_shipped_but_for_its_codec_context():

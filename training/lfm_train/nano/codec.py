@@ -1,9 +1,11 @@
 """The codec's training: to hear and give back the checkpoint's own voices.
 
-First without quantisation, then with codebooks that begin as the means of what the encoder gives.
+First without quantisation, then with codebooks that begin as the means of what the encoder gives,
+then the decoder alone, for codes that stay as they are.
 """
 
 import random
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from lfm_train.nano.speaking import FRAME, speech, text_to_speak
 from lfm_train.nano.voices import SPEAKERS
 from lfm_train.training import Batches, Plan, train
 
-__all__ = ["train_codec"]
+__all__ = ["Plans", "train_codec"]
 
 SEGMENT = 8
 """Frames of a piece to train on: 0.64 s. Many short pieces tell more than few long ones."""
@@ -27,9 +29,26 @@ WAVE, LINEAR, COMMITMENT = 0.1, 0.5, 0.25
 """What these losses count beside the log-mel distance."""
 
 
+@dataclass(frozen=True)
+class Plans:
+    """Of the three parts of a training."""
+
+    plain: Plan
+    quantised: Plan
+    decoder: Plan
+
+
 def loss(model: TrainedCodec, samples: mx.array) -> tuple[mx.array, Any]:
-    """How unlike what comes back is."""
-    made, commitment = model(samples, learn=True)
+    """How unlike what comes back is, while everything learns."""
+    return _loss(samples, *model(samples, learn=True))
+
+
+def decoder_loss(model: TrainedCodec, samples: mx.array) -> tuple[mx.array, Any]:
+    """The same, while codes stay as they are."""
+    return _loss(samples, *model(samples))
+
+
+def _loss(samples: mx.array, made: mx.array, commitment: mx.array) -> tuple[mx.array, Any]:
     mel, linear = spectral_losses(made, samples)
     wave = mx.abs(made - samples).mean() / mx.abs(samples).mean()
     total = mel + LINEAR * linear + WAVE * wave + COMMITMENT * commitment
@@ -53,13 +72,14 @@ def batches(espeak: Espeak, step: int, size: int, group: int) -> list[list[mx.ar
     return made
 
 
-def train_codec(model: TrainedCodec, plain: Plan, quantised: Plan, size: int, folder: Path) -> None:
+def train_codec(model: TrainedCodec, plans: Plans, size: int, folder: Path) -> None:
     """Train in place, on batches of `size` pieces, an even number."""
     espeak = Espeak()
 
     def drawn(first: int, plan: Plan) -> Batches:
         return lambda step: batches(espeak, first + step, size, plan.group)
 
+    plain, quantised, decoder = plans.plain, plans.quantised, plans.decoder
     train(model, loss, drawn(0, plain), plain, folder / "plain")
     model.quantised = True
     if not any((folder / "quantised").glob("state-*")):
@@ -68,3 +88,7 @@ def train_codec(model: TrainedCodec, plain: Plan, quantised: Plan, size: int, fo
         mx.eval(latents)
         model.quantizer.begin(mx.concatenate(latents))
     train(model, loss, drawn(plain.steps, quantised), quantised, folder / "quantised")
+    model.freeze()
+    model.decode.unfreeze()
+    first = plain.steps + quantised.steps
+    train(model, decoder_loss, drawn(first, decoder), decoder, folder / "decoder")

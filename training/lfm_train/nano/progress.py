@@ -59,7 +59,9 @@ def codec_errors(folder: Path, listener: Listener) -> Iterator[tuple[str, float]
     assert config.mimi is not None
     codec = TrainedCodec(config.mimi, INNER, config.codebooks, config.codebook_size)
     codec.quantised = True
-    step = resume(codec, folder / "codec" / "quantised")
+    step = resume(codec, folder / "codec" / "decoder") or resume(
+        codec, folder / "codec" / "quantised"
+    )
     for voice, manner in SPEAKERS.items():
         draw = random.Random("progress")
         truth = [sentence(draw, testing=True).text for _ in range(SENTENCES)]

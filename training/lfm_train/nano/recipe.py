@@ -29,7 +29,7 @@ from lfm_train.codec.codec import TrainedCodec
 from lfm_train.initial import initialise
 from lfm_train.loss import Weighting
 from lfm_train.nano.assemble import LAYOUT, assemble
-from lfm_train.nano.codec import train_codec
+from lfm_train.nano.codec import Plans, train_codec
 from lfm_train.nano.encoder import Recogniser, train_encoder
 from lfm_train.nano.language import Mixture, Teacher, train_language
 from lfm_train.nano.spoken import load_spoken, make_spoken
@@ -50,8 +50,7 @@ class Recipe:
 
     encoder: Plan
     encoder_batch: int
-    plain_codec: Plan
-    codec: Plan
+    codec: Plans
     codec_batch: int
     texts: int
     language: Plan
@@ -80,8 +79,11 @@ SHIPPED = Shipped(
 NANO = Recipe(
     encoder=Plan(6000, 2e-3, warmup=200, group=4, name="encoder"),
     encoder_batch=24,
-    plain_codec=Plan(400, 1e-3, least=1.0, group=4, name="codec, plain"),
-    codec=Plan(2000, 1e-3, warmup=50, group=4, name="codec"),
+    codec=Plans(
+        Plan(400, 1e-3, least=1.0, group=4, name="codec, plain"),
+        Plan(2000, 1e-3, warmup=50, group=4, name="codec"),
+        Plan(2000, 5e-4, warmup=50, group=4, name="codec, decoder"),
+    ),
     codec_batch=16,
     texts=4000,
     language=Plan(5000, 1.5e-3, warmup=200, group=4, name="language"),
@@ -140,8 +142,7 @@ def _codec(recipe: Recipe, folder: Path) -> TrainedCodec:
     assert config.mimi is not None
     mx.random.seed(2)
     codec = TrainedCodec(config.mimi, INNER, config.codebooks, config.codebook_size)
-    plans = recipe.plain_codec, recipe.codec
-    train_codec(codec, *plans, recipe.codec_batch, folder / "codec")
+    train_codec(codec, recipe.codec, recipe.codec_batch, folder / "codec")
     return codec
 
 
