@@ -86,8 +86,8 @@ NANO = Recipe(
     ),
     codec_batch=16,
     texts=4000,
-    language=Plan(5000, 1.5e-3, warmup=200, group=4, name="language"),
-    mixture=Mixture(transcriptions=12, readings=12, dialogues=10),
+    language=Plan(3200, 1.5e-3, warmup=150, group=4, name="language"),
+    mixture=Mixture(transcriptions=10, readings=10, dialogues=8),
     weighting=Weighting(tuple(100 ** (1 - i / 7) for i in range(8))),
     shipped=SHIPPED,
 )
