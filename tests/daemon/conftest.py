@@ -4,9 +4,13 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
+import soxr
 from agents import system  # noqa: F401 - a fixture for all
-from workbench import workers
+from live_sound import RATE, silence
+from workbench import RECORDINGS, workers
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell's background jobs ignore interrupts, and so would every process that tests start.
@@ -31,3 +35,10 @@ def no_worker_stays() -> Iterator[None]:
     for process in left:
         process.kill()
     assert not left
+
+
+@pytest.fixture(scope="module")
+def spoken() -> np.ndarray:
+    """A sentence of 2.2 s, and a second of silence."""
+    samples, rate = soundfile.read(RECORDINGS / "seen_00.wav", dtype="float32")
+    return np.concatenate([soxr.resample(samples, rate, RATE), silence(1)])
