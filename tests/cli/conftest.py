@@ -15,8 +15,10 @@ from typing import Any
 
 import jsonschema
 import numpy as np
+import pexpect
 import pytest
 from agents import system  # noqa: F401 - a fixture for all
+from chatting import Terminal
 from pulse import pulse  # noqa: F401 - a fixture for all
 from short_answers import Brief
 from transcribing import TALK, joined
@@ -141,6 +143,30 @@ def filing(job: Job, tmp_path: Path) -> Job:
 @pytest.fixture
 def brief(engines: dict[str, Engine]) -> Brief:
     return Brief(engines["v1"])
+
+
+@pytest.fixture
+def terminal(tmp_path: Path) -> Iterator[Terminal]:
+    """Starts `lfm ARGUMENTS...` in a terminal of its own."""
+    children: list[pexpect.spawn[str]] = []
+
+    def start(*arguments: object, **env: str | None) -> "pexpect.spawn[str]":
+        wanted = {"TERM": "xterm", **os.environ, **env}
+        child = pexpect.spawn(
+            sys.executable,
+            ["-m", "lfm_cli", *map(str, arguments)],
+            cwd=str(tmp_path),
+            env={name: value for name, value in wanted.items() if value is not None},  # type: ignore[arg-type]
+            encoding="utf-8",
+            timeout=30,
+            dimensions=(40, 500),
+        )
+        children.append(child)
+        return child
+
+    yield start
+    for child in children:
+        child.close(force=True)
 
 
 # A fake for a device that no test machine has
