@@ -7,14 +7,20 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jsonschema
+import numpy as np
+import pexpect
 import pytest
 from agents import system  # noqa: F401 - a fixture for all
+from chatting import Terminal
 from pulse import pulse  # noqa: F401 - a fixture for all
+from short_answers import Brief
 from transcribing import TALK, joined
 
 from lfm2audio_mlx.engine import Engine
@@ -132,3 +138,70 @@ def job(nano: Engine) -> Job:
 def filing(job: Job, tmp_path: Path) -> Job:
     """A job that writes tables, which tell times and texts, into a folder of its own."""
     return replace(job, form="tsv", outputs=Outputs(tmp_path / "out", "tsv", Layout()))
+
+
+@pytest.fixture
+def brief(engines: dict[str, Engine]) -> Brief:
+    return Brief(engines["v1"])
+
+
+@pytest.fixture
+def terminal(tmp_path: Path) -> Iterator[Terminal]:
+    """Starts `lfm ARGUMENTS...` in a terminal of its own."""
+    children: list[pexpect.spawn[str]] = []
+
+    def start(*arguments: object, **env: str | None) -> "pexpect.spawn[str]":
+        wanted = {"TERM": "xterm", **os.environ, **env}
+        child = pexpect.spawn(
+            sys.executable,
+            ["-m", "lfm_cli", *map(str, arguments)],
+            cwd=str(tmp_path),
+            env={name: value for name, value in wanted.items() if value is not None},  # type: ignore[arg-type]
+            encoding="utf-8",
+            timeout=30,
+            dimensions=(40, 500),
+        )
+        children.append(child)
+        return child
+
+    yield start
+    for child in children:
+        child.close(force=True)
+
+
+# A fake for a device that no test machine has
+
+
+@contextmanager
+def fake_loudspeaker(
+    rate: int,
+    device: str | None,
+    instead: str,
+    *,
+    played: list[np.ndarray],
+    after: int,
+    fault: Any,
+) -> Iterator[Callable[[np.ndarray], None]]:
+    """A loudspeaker that plays `after` pieces, at most, and then raises `fault`."""
+
+    def play(samples: np.ndarray) -> None:
+        if len(played) >= after:
+            raise fault
+        played.append(samples)
+
+    yield play
+    if len(played) < after:
+        raise fault
+
+
+@pytest.fixture
+def faulty(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, BaseException], list[np.ndarray]]:
+    """Lets the next answers' loudspeaker raise something after so many pieces; gives these."""
+
+    def arrange(after: int, fault: BaseException) -> list[np.ndarray]:
+        played: list[np.ndarray] = []
+        loudspeaker = partial(fake_loudspeaker, played=played, after=after, fault=fault)
+        monkeypatch.setattr("lfm_cli.sound.loudspeaker", loudspeaker)
+        return played
+
+    return arrange
