@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import typer
+from rich.filesize import decimal
 
 from lfm2audio_mlx import __version__, installed
 from lfm2audio_mlx.errors import DaemonError, LfmError, ModelError
@@ -198,8 +199,8 @@ def judge_weights(size: int, unpacked: bool) -> Finding:
     if not size:
         return Finding("ok", "not quantised, on the CPU")
     if unpacked:
-        return Finding("ok", f"unpacked to {size / 1e9:,.1f} GB of float32, fastest on a CPU")
-    told = f"stay packed, which is slow on a CPU: {size / 1e9:,.1f} GB do not fit well"
+        return Finding("ok", f"unpacked to {decimal(size)} of float32, fastest on a CPU")
+    told = f"stay packed, which is slow on a CPU: {decimal(size)} do not fit well"
     return Finding("note", told, "end other programs that take memory")
 
 

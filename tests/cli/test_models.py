@@ -19,12 +19,13 @@ import pytest
 from hub import Hub
 from lfm2audio_mlx import installed
 from lfm2audio_mlx.installed import EMBEDDED
+from lfm_cli.terminal import megabytes
 from lfm_convert import store
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 REPOSITORY = "somebody/Commands"
-"""The embedded checkpoint, which is in full precision, as a repository: it can be heard with."""
+"""The embedded checkpoint in full precision, as a repository: it can be heard with."""
 
 LFM = [sys.executable, "-m", "lfm_cli"]
 
@@ -40,8 +41,10 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def hub(originals: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> Generator[Hub]:
-    repositories = {REPOSITORY: EMBEDDED, "LiquidAI/LFM2.5-Audio-1.5B": originals["v25"]}
+def hub(
+    originals: dict[str, Path], unrounded: Path, monkeypatch: pytest.MonkeyPatch
+) -> Generator[Hub]:
+    repositories = {REPOSITORY: unrounded, "LiquidAI/LFM2.5-Audio-1.5B": originals["v25"]}
     with Hub(repositories) as hub:
         monkeypatch.setenv("HF_ENDPOINT", hub.url)
         yield hub
@@ -114,7 +117,7 @@ def test_a_model_comes_goes_and_is_told_of(lfm: Run, hub: Hub, home: Path, tmp_p
     assert {path.name for path in tmp_path.iterdir()} <= {"home", "hf"}
 
 
-def test_a_recipe_a_name_and_the_original_as_asked(lfm: Run, hub: Hub):
+def test_a_recipe_a_name_and_the_original_as_asked(lfm: Run, hub: Hub, unrounded: Path):
     arguments = ("--recipe", "bf16", "--name", "mine", "--keep-original")
     command = [*LFM, "pull", f"{REPOSITORY}@{hub.commit}", *arguments]
     result = subprocess.run(command, capture_output=True, text=True)
@@ -123,11 +126,12 @@ def test_a_recipe_a_name_and_the_original_as_asked(lfm: Run, hub: Hub):
     (kept,) = store.originals_folder().iterdir()
     assert str(kept) in result.stderr
     assert (kept / "model.safetensors").read_bytes() == (
-        EMBEDDED / "model.safetensors"
+        unrounded / "model.safetensors"
     ).read_bytes()
     listed = lfm("list").stdout
+    size = megabytes(sum(path.stat().st_size for path in unrounded.iterdir()))
     assert f"bf16    {REPOSITORY}@{hub.commit[:12]}\n" in listed
-    assert f"25.3 MB of originals and unfinished downloads in {kept.parent}\n" in listed
+    assert f"{size} of originals and unfinished downloads in {kept.parent}\n" in listed
 
 
 def test_an_interrupted_download_goes_on_where_it_was(lfm: Run, hub: Hub):
@@ -241,7 +245,8 @@ def test_a_broken_model_is_listed_and_named(
 
 def test_the_embedded_checkpoint_is_shown(lfm: Run):
     listed = rows(lfm("list"))
-    assert listed[1][:4] == ["nano", "25.3", "MB", "bf16"]
+    size = megabytes(sum(path.stat().st_size for path in EMBEDDED.iterdir()))
+    assert listed[1][:3] == ["nano", *size.split()]
     shown = lfm("show", "nano")
     assert "6 layers of 192 (3 conv, 3 attention)" in shown.stdout
     assert "us-male, uk-female" in shown.stdout

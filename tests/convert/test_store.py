@@ -10,7 +10,7 @@ import pytest
 from lfm2audio_mlx import installed
 from lfm2audio_mlx.errors import RequestError
 from lfm2audio_mlx.installed import EMBEDDED
-from lfm2audio_mlx.manifest import MANIFEST
+from lfm2audio_mlx.manifest import MANIFEST, read_manifest
 from lfm_convert import store
 
 
@@ -70,8 +70,8 @@ def test_what_is_installed_is_listed_with_its_origin(install: Callable[[str], Pa
     models = installed.models()
     assert [(m.name, m.folder) for m in models] == [("a", folders[1]), ("b", folders[0])]
     assert models[0].size == sum(path.stat().st_size for path in EMBEDDED.iterdir())
-    assert models[0].recipe == "bf16"
-    assert models[0].source
+    manifest = read_manifest(EMBEDDED)
+    assert manifest and (models[0].recipe, models[0].source) == (manifest.recipe, manifest.source)
     assert models[0].fault == ""
     assert installed.find("a") == folders[1]
 
