@@ -56,8 +56,9 @@ class Figure:
 class Examination:
     """Draws what is asked, and asks it."""
 
-    def __init__(self, engine: Engine, seed: int, count: int):
-        self.engine, self.seed, self.count = engine, seed, count
+    def __init__(self, folder: Path, seed: int, count: int):
+        self.folder, self.seed, self.count = folder, seed, count
+        self.engine = engine = Engine.load(folder)
         self.listener, self.sphinx = Listener(engine.config.features), Sphinx()
 
     def figures(self) -> Iterator[Figure]:
@@ -70,7 +71,7 @@ class Examination:
         for voice in SPEAKERS:
             yield from self._spoken(voice)
         yield from self._answered()
-        size = sum(path.stat().st_size for path in EMBEDDED.iterdir())
+        size = sum(path.stat().st_size for path in self.folder.iterdir())
         yield Figure("bytes", size, LARGEST)
 
     def _draw(self, what: str) -> random.Random:
@@ -175,7 +176,7 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=500, help="sentences a figure")
     parser.add_argument("--model", type=Path, default=EMBEDDED)
     arguments = parser.parse_args()
-    examination = Examination(Engine.load(arguments.model), arguments.seed, arguments.count)
+    examination = Examination(arguments.model, arguments.seed, arguments.count)
     table = Table("figure", "measured", "wanted", "of", "", title=f"seed {arguments.seed}")
     figures = list(examination.figures())
     for figure in figures:
