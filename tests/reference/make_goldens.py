@@ -94,7 +94,7 @@ def main() -> None:
                 arrays = training_golden(Path(folder), speech)
                 _save(arrays, goldens / "training.safetensors", {"checkpoint": made_of})
     if arguments.nano:
-        text = json.dumps(_nano(arguments.nano), ensure_ascii=False)
+        text = json.dumps(_nano(arguments.nano, arguments.data / "recordings"), ensure_ascii=False)
         # One item a line: `git diff` then shows what moved.
         (goldens / "nano.json").write_text(text.replace(" {", "\n{") + "\n", encoding="utf-8")
 
@@ -267,18 +267,18 @@ def _codes(frames: int) -> torch.Tensor:
     return torch.randint(2048, (8, frames), generator=torch.Generator().manual_seed(frames))
 
 
-def _nano(folder: Path) -> dict[str, list[dict[str, object]]]:
+def _nano(folder: Path, recordings: Path) -> dict[str, list[dict[str, object]]]:
     reference = recorder.load(folder)
-    truths = json.loads((folder / "test" / "transcripts.json").read_text(encoding="utf-8"))
+    truths = json.loads((recordings / "transcripts.json").read_text(encoding="utf-8"))
     goldens: dict[str, list[dict[str, object]]] = {
-        "asr": [_nano_asr(reference, folder / "test", truth) for truth in truths],
+        "asr": [_nano_asr(reference, recordings, truth) for truth in truths],
         "tts": [
             _nano_tts(reference, voice, sentence)
             for voice in scenarios.NANO_VOICES
             for sentence in scenarios.NANO_TTS_TEXTS
         ],
         "chat": [
-            _nano_chat(reference, folder / "test", truth)
+            _nano_chat(reference, recordings, truth)
             for truth in truths
             if Path(truth["file"]).stem in scenarios.NANO_QUESTIONS
         ],
@@ -287,10 +287,10 @@ def _nano(folder: Path) -> dict[str, list[dict[str, object]]]:
     return goldens
 
 
-def _nano_asr(reference: Reference, test: Path, truth: dict[str, str]) -> dict[str, object]:
+def _nano_asr(reference: Reference, recordings: Path, truth: dict[str, str]) -> dict[str, object]:
     item = Item("audio", Path(truth["file"]).stem)
     limit = scenarios.NANO_ASR_TOKENS
-    reply = _sequential(reference, scenarios.ASR_PROMPT, item, test, limit)
+    reply = _sequential(reference, scenarios.ASR_PROMPT, item, recordings, limit)
     texts = reply.tokens[reply.modality == 1][:, 0].tolist()
     seen = truth["file"].startswith("seen")
     about = {"file": truth["file"], "voice": truth["voice"], "seen": seen, "truth": truth["text"]}
@@ -304,9 +304,9 @@ def _nano_tts(reference: Reference, voice: str, sentence: str) -> dict[str, obje
     return about | _steps(reference, reply)
 
 
-def _nano_chat(reference: Reference, test: Path, truth: dict[str, str]) -> dict[str, object]:
+def _nano_chat(reference: Reference, recordings: Path, truth: dict[str, str]) -> dict[str, object]:
     chat = recorder.new_chat(reference, scenarios.CHAT_PROMPT)
-    recorder.ask(chat, (Item("audio", Path(truth["file"]).stem),), test)
+    recorder.ask(chat, (Item("audio", Path(truth["file"]).stem),), recordings)
     limit = scenarios.NANO_CHAT_TOKENS
     reply = recorder.collect(reference.model.generate_interleaved(**chat, max_new_tokens=limit))
     about = {"file": truth["file"], "truth": truth["text"], "prompt": scenarios.CHAT_PROMPT}

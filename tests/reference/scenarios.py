@@ -64,7 +64,7 @@ NANO_TTS_TOKENS = 120
 NANO_CHAT_TOKENS = 200
 NANO_VOICES = ("US male", "UK female")
 NANO_TTS_TEXTS = ("what time is it", "alarm set for seven", "five five one")
-NANO_QUESTIONS = ("seen_04", "unseen_12")  # recordings of its `test` folder
+NANO_QUESTIONS = ("seen_04", "unseen_12")  # of `../data/recordings`
 
 
 def voice_prompt(voice: str) -> str:
