@@ -52,6 +52,14 @@ def drawn(teacher: Teacher) -> list[list[Lesson]]:
     return teacher.lessons(4, MIXTURE, GROUP)
 
 
+def test_some_answers_are_in_words_alone(teacher: Teacher):
+    """And the frames of the others, and their ends, have each a word's class."""
+    many = Mixture(transcriptions=1, readings=1, dialogues=20)
+    (_, answers, _), *_ = teacher.lessons(0, many, 1)
+    ends = np.array(answers.batch.frames)[:, 0] == END_OF_AUDIO
+    assert ends.sum() == 15 and len(answers.words) == len(ends)
+
+
 def test_each_step_is_three_pieces(drawn: list[list[Lesson]]):
     assert [len(pieces) for pieces in drawn] == [3] * GROUP
     for pieces in drawn:

@@ -170,6 +170,17 @@ def test_its_answer_is_interleaved(nano: Engine, conversations: Conversations):
     assert plain(answered(example)) == expected
 
 
+def test_without_frames_it_is_in_words_alone(nano: Engine, conversations: Conversations):
+    example = conversations.dialogue("hello", "hello how can i help", ())
+    words = [*ids(nano, "hello how can i help"), nano.tokenizer.special.text_end]
+    assert plain(answered(example)) == [*words, *end(nano)]
+
+
+def test_it_can_be_told_anything_before(nano: Engine, conversations: Conversations):
+    example = conversations.dialogue("hello", "hello how can i help", FRAMES, "be brief")
+    assert plain(asked(example)) == plain(prompt(nano, "be brief", "hello"))
+
+
 # Corruption
 
 MANY, SIZE = 4000, 512

@@ -45,16 +45,20 @@ class Conversations:
         start = TextIds((self.tokenizer.special.audio_start,))
         return [*asked, *self._answered([start, AudioCodes(ended(frames))])]
 
-    def dialogue(self, question: str | np.ndarray, answer: str, frames: Frames) -> Example:
-        """A question in words or as log-mel, and its answer in words and voice."""
+    def dialogue(
+        self, question: str | np.ndarray, answer: str, frames: Frames, system: str | None = None
+    ) -> Example:
+        """A question in words or as log-mel, and its answer in words and voice, or in words alone
+        if there are no frames."""
         said = question if isinstance(question, str) else self._clip(question)
         words = (*self.tokenizer.encode(answer), self.tokenizer.special.text_end)
         config = self.config
+        asked = self._asked(config.prompts.chat if system is None else system, [said])
+        if not frames:
+            return [*asked, *self._answered([TextIds(words)])]
         counts = config.interleaved_n_text, config.interleaved_n_audio
         both = interleaved(words, ended(frames), *counts)
-        closing = [Part(close_turn(self.tokenizer), learnt=True)]
-        opened = Part(open_turn(self.tokenizer, "assistant"))
-        return [*self._turns(config.prompts.chat, [said]), opened, *both, *closing]
+        return [*asked, *both, Part(close_turn(self.tokenizer), learnt=True)]
 
     def _turns(self, system: str, said: Iterable[str | AudioClip]) -> list[Part]:
         segments = [beginning(self.tokenizer), *turn(self.tokenizer, "system", [system])]

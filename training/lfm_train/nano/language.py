@@ -7,6 +7,7 @@ away in the end. Without, it learns late to keep its place in the sentence.
 
 import dataclasses
 import random
+import string
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,10 @@ __all__ = ["Lesson", "Mixture", "Pupil", "Teacher", "train_language"]
 ANSWERING_VOICE = "us-male"
 IN_WORDS = 0.25
 """Share of questions that are written."""
+UNSPOKEN = 0.25
+"""Share of answers in words alone."""
+OTHER_SYSTEM = 0.15
+"""Share of dialogues with a system prompt that tells nothing."""
 PLACE = 0.5
 """What naming the word counts beside the words and codes."""
 
@@ -82,9 +87,10 @@ class Teacher:
         for recorded in heard:
             read = [draw.choice(self.spoken) for _ in range(mixture.readings)]
             asked = [draw.choice(self.questions) for _ in range(mixture.dialogues)]
+            aloud = int(len(asked) * (1 - UNSPOKEN) + draw.random())
             pieces = (
                 ([self._reading(spoken) for spoken in read], read),
-                (self._dialogues(draw, asked), [answer for _, answer in asked]),
+                (self._dialogues(draw, asked, aloud), [answer for _, answer in asked[:aloud]]),
                 ([self.conversations.transcription(item.mel, item.text) for item in recorded], []),
             )
             made.append([self._lesson(examples, said, generator) for examples, said in pieces])
@@ -105,9 +111,10 @@ class Teacher:
         return self.conversations.reading(spoken.text, spoken.voice, _frames(spoken))
 
     def _dialogues(
-        self, draw: random.Random, chosen: list[tuple[Sentence, Spoken]]
+        self, draw: random.Random, chosen: list[tuple[Sentence, Spoken]], aloud: int
     ) -> list[Example]:
-        """Questions that are heard have one length, so that they are encoded together."""
+        """The first `aloud` are answered in words and voice, the others in words. Questions that
+        are heard have one length, so that they are encoded together."""
         sounds = {
             index: self._asked(question, draw)
             for index, (question, _) in enumerate(chosen)
@@ -122,11 +129,19 @@ class Teacher:
                 before = draw.randint(0, length - len(sounds[index]))
                 sound = placed(sounds[index], length, before)
                 said = self.listener.mel(roughened(sound, draw))
-            made.append(self.conversations.dialogue(said, question.answer, _frames(answer)))
+            system = _nonsense(draw) if draw.random() < OTHER_SYSTEM else None
+            frames = _frames(answer) if index < aloud else ()
+            made.append(self.conversations.dialogue(said, question.answer, frames, system))
         return made
 
     def _asked(self, question: Sentence, draw: random.Random) -> np.ndarray:
         return self.listener.speak(question.text, draw_manner(draw)).samples
+
+
+def _nonsense(draw: random.Random) -> str:
+    """Words that nobody knows."""
+    counts = [draw.randint(1, 8) for _ in range(draw.randint(1, 8))]
+    return " ".join("".join(draw.choices(string.ascii_lowercase, k=n)) for n in counts)
 
 
 def _frames(spoken: Spoken) -> Frames:
