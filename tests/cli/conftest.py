@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any
 
 import jsonschema
@@ -104,7 +105,9 @@ def unprivileged(home: Path, tmp_path: Path) -> Iterator[None]:
         return
     for folder in filter(Path.exists, (home, tmp_path)):
         # pytest's own folders above are only for root to enter.
-        for above in folder.parents[:2]:
+        for above in folder.parents:
+            if above == Path(gettempdir()):
+                break
             above.chmod(above.stat().st_mode | 0o011)
         for path in (folder, *folder.rglob("*")):
             os.chown(path, NOBODY, NOBODY)
