@@ -41,10 +41,11 @@ train-parity: $(VENV)/test ## compare training's losses and gradients with the r
 	$(BLAS_NOTE)
 	@PYTHONPATH=training $(RUN)python tests/reference/train_parity.py
 
-# Both halves of a batch are to be under way at once, and memory is to be kept, not given back and
-# cleared anew: half the time.
+# Both halves of a batch are to be under way at once, and glibc is to keep memory, not to give it
+# back and have it cleared anew.
 BRISK := OPENBLAS_NUM_THREADS=1 MLX_BFS_MAX_WIDTH=5000
 BRISK += MALLOC_MMAP_THRESHOLD_=33554432 MALLOC_TRIM_THRESHOLD_=8000000000
+BRISK += MALLOC_TOP_PAD_=100000000
 
 nano: $(VENV)/test ## make the embedded checkpoint from nothing (hours; goes on where it was)
 	$(BLAS_NOTE)

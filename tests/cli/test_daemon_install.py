@@ -155,10 +155,9 @@ def test_how_long_a_model_stays_is_asked_where_it_is_known(here: Here):
     assert running() is None
 
 
+@pytest.mark.parametrize("system", ["systemd"], indirect=True)
 def test_what_the_system_says_is_one_line_and_exit_code_4(lfm: Run, system: FakeSystem):
-    """As a process of its own, on Linux."""
-    if system.manager.name != "systemd":
-        pytest.skip("a process of its own finds the system that it is on")
+    """As a process of its own, which finds the system that it is on."""
     system.fails("daemon-reload", 1, "Failed to connect to bus: No medium found")
     failed = lfm("daemon", "install")
     assert (failed.returncode, failed.stdout) == (4, "")

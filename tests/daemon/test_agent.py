@@ -297,10 +297,16 @@ def test_a_socket_that_a_killed_one_left_is_no_hindrance(system: FakeSystem):
     assert not socket_path().exists()
 
 
-@pytest.mark.parametrize("verb", ["bootstrap", "enable", "daemon-reload"])
+VERBS = [
+    ("launchd", "bootstrap"),
+    ("launchd", "enable"),
+    ("systemd", "enable"),
+    ("systemd", "daemon-reload"),
+]
+
+
+@pytest.mark.parametrize(("system", "verb"), VERBS, indirect=["system"])
 def test_what_fails_leaves_nothing_behind(system: FakeSystem, verb: str):
-    if (verb == "bootstrap") != (system.manager.name == "launchd") and verb != "enable":
-        pytest.skip("has no such verb")
     system.fails(verb, 5, "Bootstrap failed: 5: Input/output error\nTry re-running")
     message = rf"{verb}.*Bootstrap failed: 5: Input/output error Try re-running$"
     with pytest.raises(DaemonError, match=message) as told:
@@ -346,9 +352,8 @@ def test_an_interrupt_leaves_the_earlier_one_in_place(
     assert system.manager.loaded()
 
 
+@pytest.mark.parametrize("system", ["launchd"], indirect=True)
 def test_a_moment_in_which_launchd_refuses_is_waited_for(system: FakeSystem):
-    if system.manager.name != "launchd":
-        pytest.skip("is launchd's")
     system.fails("bootstrap", 5, "Bootstrap failed: 5: Input/output error", times=2)
     assert install(wished(PROGRAM)) is True
     assert system.verbs == ["print", "enable", *["bootstrap"] * 3]

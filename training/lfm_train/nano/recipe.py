@@ -7,7 +7,7 @@ interrupted run goes on where it was.
 
 import multiprocessing
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,7 +22,7 @@ from lfm2audio_mlx.weights import fill
 from lfm_convert.convert import convert
 from lfm_convert.original import MIMI_FILE, read_original_config
 from lfm_convert.prompts import PROMPTS
-from lfm_convert.recipes import Part
+from lfm_convert.recipes import RECIPES, Part
 from lfm_convert.recipes import Recipe as Shipped
 from lfm_convert.source import open_source
 from lfm_train.codec.codec import TrainedCodec
@@ -59,19 +59,15 @@ class Recipe:
     shipped: Shipped
 
 
-SHIPPED = Shipped(
-    "nano",
-    "bfloat16",
-    "float16",
-    (
-        Part("backbone", r"model\.lfm\.layers\..*", 4),
-        Part("text embedding", r"model\.lfm\.embed_tokens", 6),
-        Part("encoder", r"model\.(conformer|audio_adapter)\..*", 6),
+SHIPPED = replace(
+    RECIPES["4bit"],
+    name="nano",
+    parts=(
         # Three quarters of these tables are codes that the codec does not have.
         Part("audio embedding", r"model\.audio_embedding", 3),
         Part("depthformer", r"model\.depthformer\.depth_embeddings\..*", 4),
-        Part("depthformer", r"model\.depthformer\..*", 6),
-        Part("codec", r"mimi\.decoder_transformer\..*", 8),
+        Part("encoder", r"model\.(conformer|audio_adapter)\..*", 6),
+        *RECIPES["4bit"].parts,
     ),
 )
 """As "4bit", and less where it has no room for that: 10 MB are all that it may take."""

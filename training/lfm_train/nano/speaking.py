@@ -1,9 +1,8 @@
 """What is spoken in training: sentences by the checkpoint's own voices, word by word on the grid.
 
 Every word (a few that espeak-ng runs together count as one) begins with a frame of the codec, and
-its pause ends with one. So a word is nearly the
-same codes wherever it stands, which is far less to learn than a word at every offset into a frame;
-the melody of the sentence stays.
+its pause ends with one. So a word is nearly the same codes wherever it stands, which is far less to
+learn than a word at every offset into a frame; the melody of the sentence stays.
 """
 
 import random
