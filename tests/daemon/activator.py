@@ -15,10 +15,13 @@ from pathlib import Path
 
 
 def run(command: list[str], environment: dict[str, str], log: str, listener: socket.socket) -> int:
-    """Start the command in a process of its own; its number."""
+    """Start the command in a process of its own; its number. To end is blocked meanwhile: the new
+    process would take it for what this one does then, and forget it as it becomes the command."""
     pid = os.fork()
     if pid:
         return pid
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     os.chdir("/")
     told = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(told, 1)
@@ -37,26 +40,31 @@ def main() -> None:
     listener.bind(str(place))
     os.umask(0o022)
     listener.listen(128)
-    child = 0
-
-    def end(number: int, frame: object) -> None:
-        listener.close()
-        if about.get("remove"):
-            place.unlink(missing_ok=True)
-        if child:
-            os.kill(child, signal.SIGTERM)
-            os.waitpid(child, 0)
-        os._exit(0)
-
-    signal.signal(signal.SIGTERM, end)
+    # Signals are read from a socket: one that comes just before a wait would not end the wait.
+    told, tells = socket.socketpair()
+    tells.setblocking(False)
+    signal.set_wakeup_fd(tells.fileno())
+    for number in (signal.SIGTERM, signal.SIGCHLD):
+        signal.signal(number, lambda *_: None)
     print("listens", flush=True)
-    crashed = False
+    child, crashed = 0, False
     while True:
-        if not crashed:
-            select.select([listener], [], [])
-        child = run(about["command"], about["environment"], about["log"], listener)
-        _, status = os.waitpid(child, 0)
-        child, crashed = 0, os.WIFSIGNALED(status)
+        if not child and (crashed or listener in select.select([told, listener], [], [])[0]):
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+            child = run(about["command"], about["environment"], about["log"], listener)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+        if signal.SIGTERM in told.recv(4096):
+            break
+        if child:
+            ended, status = os.waitpid(child, os.WNOHANG)
+            if ended:
+                child, crashed = 0, os.WIFSIGNALED(status)
+    listener.close()
+    if about.get("remove"):
+        place.unlink(missing_ok=True)
+    if child:
+        os.kill(child, signal.SIGTERM)
+        os.waitpid(child, 0)
 
 
 main()
