@@ -1,21 +1,12 @@
-"""Pulling with the real huggingface_hub client from a small hub on loopback: all that can go wrong.
-
-The client reads `HF_ENDPOINT` when it is imported, so here the hub's address is put where it keeps
-it; tests/cli/test_models.py sets the variable itself, for commands in processes of their own.
+"""Pulling with the real huggingface_hub client from a small hub on loopback: what is installed,
+what stays, what is refused.
 """
 
-import contextlib
-import hashlib
-import re
 import shutil
-import socket
 import threading
-from collections.abc import Generator
 from pathlib import Path
 
-import huggingface_hub
 import pytest
-from huggingface_hub import constants
 
 from hub import Hub
 from lfm2audio_mlx import installed
@@ -25,70 +16,9 @@ from lfm2audio_mlx.installed import DEFAULT
 from lfm2audio_mlx.manifest import read_manifest
 from lfm_convert import store
 from lfm_convert.catalogue import CATALOGUE
-from lfm_convert.download import fetch, look_up
 from lfm_convert.prompts import PROMPTS
 from lfm_convert.pull import pull
-
-REPOSITORY = "LiquidAI/LFM2-Audio-1.5B"
-WEIGHTS = "model.safetensors"
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("LFM_HOME", str(tmp_path / "home"))
-    for name in ("LFM_OFFLINE", "HF_HUB_OFFLINE", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
-    # So that a cut tiny file has something to go on from.
-    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 1 << 14)
-    return tmp_path / "home"
-
-
-@pytest.fixture
-def hub(originals: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> Generator[Hub]:
-    """Serves the random checkpoints; a test may serve a copy and change it."""
-    repositories = {REPOSITORY: originals["v1"], "LiquidAI/LFM2.5-Audio-1.5B": originals["v25"]}
-    with Hub(repositories) as hub:
-        use(hub.url, monkeypatch)
-        yield hub
-        huggingface_hub.close_session()
-
-
-def use(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(constants, "ENDPOINT", endpoint)
-    files = endpoint + "/{repo_id}/resolve/{revision}/{filename}"
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", files)
-
-
-def part(hub: Hub, name: str = WEIGHTS) -> Path:
-    folder = f"{REPOSITORY.replace('/', '--')}@{hub.commit}"
-    return store.originals_folder() / folder / f"{name}.part"
-
-
-def download(hub: Hub) -> None:
-    """The half of a pull that comes before the conversion, which takes longer."""
-    fetch(look_up(REPOSITORY, "main"), part(hub).parent)
-    original = hub.repositories[REPOSITORY]
-    for path in original.rglob("*"):
-        if path.is_file():
-            made = part(hub).parent / path.relative_to(original)
-            assert made.read_bytes() == path.read_bytes()
-    assert not list(part(hub).parent.rglob("*.part"))
-
-
-def fails(kind: type[Exception], *parts: str, model: str = REPOSITORY, name: str | None = None):
-    """A pull that is refused in one line, and leaves nothing that could be taken for a model."""
-    before = installed.models()
-    with pytest.raises(kind) as caught:
-        pull(model, recipe="f32", name=name)
-    message = str(caught.value)
-    assert "\n" not in message
-    for text in parts:
-        assert text in message
-    assert installed.models() == before
-    unfinished = installed.models_folder() / ".unfinished"
-    assert not unfinished.exists() or list(unfinished.iterdir()) == []
-
+from pulling import REPOSITORY, WEIGHTS, download, fails, part
 
 # What goes well
 
@@ -182,6 +112,7 @@ def test_a_token_is_shown_to_the_hub_and_to_nobody_else(hub: Hub, monkeypatch: p
     assert {request.token for request in elsewhere} == {""}
 
 
+@pytest.mark.usefixtures("home")
 def test_a_folder_is_installed_without_the_network(
     originals: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ):
@@ -267,69 +198,6 @@ def test_an_unknown_recipe_is_refused(hub: Hub):
     assert hub.requests == []
 
 
-# What the hub may answer
-
-API, FILE = f"/{REPOSITORY}/revision/main", "config.json"
-ANSWERS = {
-    "gated": (API, 403, "GatedRepo", ["accept the licence", REPOSITORY, "hf auth login"]),
-    "gated 401": (API, 401, "GatedRepo", ["accept the licence", "HF_TOKEN"]),
-    "forbidden": (API, 403, "", ["accept the licence", "403"]),
-    "no token": (API, 401, "", ["not there, or not for you", "hf auth login", "HF_TOKEN"]),
-    "none": (API, 404, "RepoNotFound", ["there is no such repository"]),
-    "lost": (API, 404, "", ["not found (404)"]),
-    "busy": (API, 429, "", ["too many requests (429)", "later"]),
-    "down": (API, 503, "", ["503", "later"]),
-    "gated file": (FILE, 403, "GatedRepo", [FILE, "accept the licence"]),
-    "no file": (FILE, 404, "EntryNotFound", [FILE, "not found"]),
-    "no weights": (WEIGHTS, 500, "", [WEIGHTS, "500"]),
-}
-
-
-@pytest.mark.parametrize("name", ANSWERS)
-def test_a_refusal_is_told_in_one_line(hub: Hub, name: str):
-    end, status, code, parts = ANSWERS[name]
-    hub.refuse[end] = (status, code)
-    fails(DownloadError, REPOSITORY, *parts)
-
-
-def test_after_a_refusal_nothing_is_stuck(hub: Hub):
-    hub.refuse[WEIGHTS] = (500, "")
-    fails(DownloadError, WEIGHTS, "500")
-    hub.refuse.clear()
-    download(hub)
-    assert len(hub.asked(f"/{FILE}")) == 1  # what came before the refusal was kept
-
-
-def test_an_unknown_repository_or_revision_is_named(hub: Hub):
-    fails(DownloadError, "some/thing: there is no such repository", model="some/thing")
-    fails(DownloadError, "no revision 'old'", REPOSITORY, model=f"{REPOSITORY}@old")
-    fails(DownloadError, "no revision 'refs/pr/1'", model=f"{REPOSITORY}@refs/pr/1")
-
-
-def test_a_hub_that_is_not_there_is_named(hub: Hub, monkeypatch: pytest.MonkeyPatch):
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        port = closed.getsockname()[1]
-    use(f"http://127.0.0.1:{port}", monkeypatch)
-    fails(DownloadError, f"no connection to 127.0.0.1:{port}", "refused")
-
-
-@pytest.mark.parametrize("variable", ["LFM_OFFLINE", "HF_HUB_OFFLINE"])
-def test_offline_means_no_connection(hub: Hub, monkeypatch: pytest.MonkeyPatch, variable: str):
-    monkeypatch.setenv(variable, "1")
-    fails(DownloadError, f"{variable}=1 forbids the network")
-    assert hub.requests == []
-    monkeypatch.setenv(variable, "0")
-    download(hub)
-
-
-def test_a_repository_without_a_checkpoint_is_refused(hub: Hub, tmp_path: Path):
-    (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "README.md").write_text("no model")
-    hub.repositories["some/thing"] = tmp_path / "other"
-    fails(DownloadError, "some/thing: holds no checkpoint", model="some/thing")
-
-
 def test_a_checkpoint_of_another_model_is_refused_by_the_converter(
     hub: Hub, originals: dict[str, Path], tmp_path: Path
 ):
@@ -341,103 +209,6 @@ def test_a_checkpoint_of_another_model_is_refused_by_the_converter(
     (folder / WEIGHTS).write_bytes((folder / WEIGHTS).read_bytes()[:-64])
     hub.commit = "beef" + "1" * 36
     fails(CheckpointError, WEIGHTS)
-
-
-@pytest.mark.parametrize(
-    "name", ["../evil.json", "/tmp/evil.json", "a/../../evil.json", "a\\b.json", "./config.json"]
-)
-def test_a_file_name_that_leads_out_is_refused(hub: Hub, name: str):
-    hub.extra.append({"rfilename": name, "size": 1, "blobId": "0" * 40})
-    fails(DownloadError, "leads out of its folder")
-
-
-def test_a_hub_that_gives_no_commit_or_no_sizes_is_refused(hub: Hub):
-    hub.extra.append({"rfilename": "extra.json"})
-    fails(DownloadError, "does not say how large 'extra.json' is")
-    hub.commit = "../../evil"
-    fails(DownloadError, "names no commit")
-
-
-def test_more_than_the_disk_holds_is_refused_at_once(hub: Hub):
-    hub.extra.append({"rfilename": "huge.safetensors", "size": 10**18, "blobId": "0" * 40})
-    fails(DownloadError, "GB are needed", "GB are free", "3,000,000,000.")
-    assert not hub.asked(FILE)
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
-def test_a_disk_that_fills_up_is_named(hub: Hub):
-    part(hub).parent.mkdir(parents=True)
-    part(hub).symlink_to("/dev/full")
-    fails(DownloadError, WEIGHTS, "the disk is full")
-
-
-# Cuts and lies
-
-
-def test_a_connection_that_is_cut_goes_on_where_it_ended(hub: Hub):
-    hub.cut[WEIGHTS] = 100_000
-    download(hub)
-    asked = [request.range for request in hub.asked(WEIGHTS) if "/cdn/" in request.path]
-    assert asked[0] == ""
-    assert re.fullmatch(r"bytes=[1-9]\d{4}-", asked[1])
-    assert int(asked[1][6:-1]) <= 100_000
-    assert len(asked) == 2
-
-
-def test_a_pull_that_was_cut_off_goes_on_in_the_next(hub: Hub):
-    """The next process: what the first left is on disk and nowhere else."""
-    original = (hub.repositories[REPOSITORY] / WEIGHTS).read_bytes()
-    part(hub).parent.mkdir(parents=True)
-    part(hub).write_bytes(original[:70_000])
-    download(hub)
-    assert {request.range for request in hub.asked(WEIGHTS)} == {"bytes=70000-"}
-
-
-def test_a_hub_without_ranges_starts_again(hub: Hub):
-    hub.ignore_ranges = True
-    part(hub).parent.mkdir(parents=True)
-    part(hub).write_bytes(b"x" * 70_000)
-    download(hub)
-    assert {request.range for request in hub.asked(WEIGHTS)} == {"bytes=70000-"}
-
-
-@pytest.mark.parametrize("length", [0, 1, 1 << 30])
-def test_any_remains_of_a_download_can_be_gone_on_from(hub: Hub, length: int):
-    part(hub).parent.mkdir(parents=True)
-    with part(hub).open("wb") as file:
-        file.write((hub.repositories[REPOSITORY] / WEIGHTS).read_bytes()[:length])
-        file.truncate(length)  # 1 << 30: longer than the whole
-    download(hub)
-
-
-@pytest.mark.parametrize("name", [WEIGHTS, "config.json"])
-def test_a_wrong_digest_is_refused_by_name_and_not_kept(hub: Hub, name: str):
-    """huggingface_hub takes such a file for good."""
-    true = (hub.repositories[REPOSITORY] / name).read_bytes()
-    hub.lie[name] = true[:-2] + bytes([true[-2] ^ 1]) + true[-1:]
-    assert hashlib.sha256(hub.lie[name]).digest() != hashlib.sha256(true).digest()
-    fails(DownloadError, f"{name} is not what the hub announced", "digest")
-    assert not part(hub, name).exists()
-    hub.lie.clear()
-    download(hub)
-
-
-def test_remains_of_something_else_are_found_out(hub: Hub):
-    part(hub).parent.mkdir(parents=True)
-    part(hub).write_bytes(b"x" * 70_000)
-    fails(DownloadError, f"{WEIGHTS} is not what the hub announced")
-    download(hub)
-
-
-@pytest.mark.parametrize("size", [-10, 10])
-def test_a_wrong_size_is_refused_by_name_and_mended_later(hub: Hub, size: int):
-    true = (hub.repositories[REPOSITORY] / WEIGHTS).read_bytes()
-    hub.lie[WEIGHTS] = true[:size] if size < 0 else true + b"x" * size
-    fails(DownloadError, WEIGHTS)
-    hub.lie.clear()
-    with contextlib.suppress(DownloadError):
-        download(hub)
-    download(hub)
 
 
 def test_two_pulls_into_one_name(hub: Hub):
