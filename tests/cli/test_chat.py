@@ -137,8 +137,8 @@ WRONG: dict[str, tuple[int, list[object], str]] = {
     "no folder": (1, ["--once", SPEECH, "-o", "no/a.wav"], "the folder no does not exist"),
     "bad name": (1, ["--once", SPEECH, "--no-audio", "--save", "a/b"], "'a/b' cannot be"),
     "not kept": (1, ["--once", SPEECH, "--no-audio", "--resume", "a"], "no conversation 'a'"),
-    "no answer": (1, ["--once", "hello there", "--no-audio"], NO_ANSWER),
-    "no answer, json": (1, ["--once", "hello there", "--json"], NO_ANSWER),
+    "no answer": (1, ["--once", "silence.wav", "--no-audio"], NO_ANSWER),
+    "no answer, json": (1, ["--once", "silence.wav", "--json"], NO_ANSWER),
     "save and resume": (2, ["--once", SPEECH, "--save", "a", "--resume", "a"], "--save is for new"),
     "resume and system": (2, ["--once", SPEECH, "--resume", "a", "--system", "b"], "already"),
     "output of many": (2, ["-o", "a.wav"], "--once QUESTION"),
@@ -154,6 +154,7 @@ WRONG: dict[str, tuple[int, list[object], str]] = {
 def test_what_cannot_be_done_is_one_line_and_leaves_nothing(lfm: Run, tmp_path: Path, case: str):
     (tmp_path / "words.wav").write_text("hello")
     soundfile.write(tmp_path / "click.wav", np.zeros(100), 16_000)
+    soundfile.write(tmp_path / "silence.wav", np.zeros(80_000), 16_000)
     before = sorted(tmp_path.iterdir())
     code, arguments, part = WRONG[case]
     # Where no server and no device is, there is no loudspeaker.
@@ -186,8 +187,9 @@ def test_an_empty_name_is_refused(lfm: Run, option: str):
 
 
 def test_a_question_without_an_answer_leaves_the_file_as_it_was(lfm: Run, tmp_path: Path):
+    soundfile.write(tmp_path / "silence.wav", np.zeros(80_000), 16_000)
     (tmp_path / "a.wav").write_bytes(b"before")
-    assert lfm("chat", "--once", "hello there", "-o", "a.wav").returncode == 1
+    assert lfm("chat", "--once", "silence.wav", "-o", "a.wav").returncode == 1
     assert (tmp_path / "a.wav").read_bytes() == b"before"
 
 

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import openai
 import pytest
 import served
+import soundfile
 from openai import OpenAI
 from openai.types.chat import ChatCompletion, ChatCompletionMessage
 from served import RECORDINGS, Served, part
@@ -126,8 +128,10 @@ def test_streamed_it_is_the_same(more: dict[str, Any], client: OpenAI):
 
 def test_what_is_spoken_unasked_is_left_out(daemon: Served, engine: Engine):
     """By an answer in words; and its stream ends as OpenAI's do."""
-    assert answered(engine.chat(mode="sequential"), "lights off")[1]
-    question = {"messages": [{"role": "user", "content": "lights off"}]}
+    told = engine.config.prompts.voices["us-male"]
+    assert answered(engine.chat(mode="sequential", system=told), "lights off")[1]
+    messages = [{"role": "system", "content": told}, {"role": "user", "content": "lights off"}]
+    question = {"messages": messages}
     assert "audio" not in daemon.post(COMPLETIONS, question).json()["choices"][0]["message"]
     streamed = daemon.post(COMPLETIONS, {**question, "stream": True})
     assert b'"audio"' not in streamed.body and streamed.body.endswith(b"\n\ndata: [DONE]\n\n")
@@ -293,12 +297,16 @@ def test_without_a_seed_an_answer_that_is_asked_for_again_is_another(client: Ope
 
 
 @pytest.mark.parametrize("unloaded", [False, True])
-def test_an_answer_without_words_can_be_sent_back(unloaded: bool, client: OpenAI, daemon: Served):
-    message = complete(client, [user("lights off")]).choices[0].message
+def test_an_answer_without_words_can_be_sent_back(
+    unloaded: bool, client: OpenAI, daemon: Served, tmp_path: Path
+):
+    silence = tmp_path / "silence.wav"
+    soundfile.write(silence, np.zeros(80_000), 16_000)
+    message = complete(client, [user(silence)]).choices[0].message
     assert message.content == ""
     if unloaded:
         daemon.unload()
-    messages = [user("lights off"), message.model_dump(), user(ALARM)]
+    messages = [user(silence), message.model_dump(), user(ALARM)]
     assert complete(client, messages).choices[0].message.content is not None
 
 

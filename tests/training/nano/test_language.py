@@ -1,5 +1,7 @@
 """A step of the language model's training: three pieces, drawn from its number."""
 
+import random
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from lfm2audio_mlx.text.tokenizer import Tokenizer
 from lfm2audio_mlx.tokens import END_OF_AUDIO
 from lfm_train.initial import initialise
 from lfm_train.loss import Weighting
-from lfm_train.nano.grammar import is_held_out, questions, vocabulary
+from lfm_train.nano.grammar import ANSWERS, Sentence, is_held_out, questions, vocabulary
 from lfm_train.nano.hearing import Listener
 from lfm_train.nano.language import ANSWERING_VOICE, Lesson, Mixture, Teacher, train_language
 from lfm_train.nano.spoken import Spoken
@@ -91,15 +93,27 @@ def rows(frames: mx.array) -> Sequence[Sequence[int]]:
     return np.array(frames).tolist()
 
 
-def test_answers_are_in_the_answering_voice(teacher: Teacher):
-    assert {answer.voice for _, answer in teacher.questions} == {ANSWERING_VOICE}
-    assert all(question.answer == answer.text for question, answer in teacher.questions)
-    assert len(teacher.questions) == len(list(questions()))
+@pytest.fixture(scope="module")
+def asked(teacher: Teacher) -> list[tuple[Sentence, Spoken]]:
+    draw = random.Random(0)
+    return [teacher.question(draw) for _ in range(4000)]
 
 
-def test_nothing_held_out_is_asked_or_answered(teacher: Teacher):
-    texts = [text for q, _ in teacher.questions for text in (q.text, q.answer)]
+def test_answers_are_in_the_answering_voice(asked: list[tuple[Sentence, Spoken]]):
+    assert {answer.voice for _, answer in asked} == {ANSWERING_VOICE}
+    assert all(question.answer == answer.text for question, answer in asked)
+
+
+def test_nothing_held_out_is_asked_or_answered(asked: list[tuple[Sentence, Spoken]]):
+    texts = [text for question, _ in asked for text in (question.text, question.answer)]
     assert not any(map(is_held_out, texts))
+
+
+def test_questions_without_a_number_are_not_rare(asked: list[tuple[Sentence, Spoken]]):
+    """Each of them about once in fifty, however many fillings others have."""
+    counts = Counter(question.text for question, _ in asked)
+    fixed = [question for question in ANSWERS if "{" not in question]
+    assert len(fixed) > 20 and min(counts[question] for question in fixed) > 40
 
 
 def test_words_to_learn_are_of_the_vocabulary(drawn: list[list[Lesson]], tokenizer: Tokenizer):

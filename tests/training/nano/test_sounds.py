@@ -56,3 +56,9 @@ def test_coloured_noise_falls_with_the_frequency():
 
 def test_no_sound_lasts_no_time():
     assert noise(random.Random(0), 0.01, "pink").size == RATE // 100
+
+
+@pytest.mark.parametrize("make", [silence, noise, music])
+def test_as_many_samples_as_were_meant(make):
+    """32,638 / 16,000 seconds times 16,000 is a little less than 32,638."""
+    assert len(make(random.Random(0), 32_638 / RATE)) == 32_638

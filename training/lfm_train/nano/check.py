@@ -26,7 +26,7 @@ from lfm2audio_mlx.installed import EMBEDDED
 from lfm2audio_mlx.sampling import GREEDY
 from lfm_train.nano.espeak import Manner
 from lfm_train.nano.foreign import FOREIGN, NEW_FOREIGN
-from lfm_train.nano.grammar import Sentence, held_out, sentence
+from lfm_train.nano.grammar import ANSWERS, Sentence, held_out, questions, sentence
 from lfm_train.nano.hearing import FRAME, Listener, placed, roughened
 from lfm_train.nano.sounds import RATE, music, noise, silence
 from lfm_train.nano.sphinx import Sphinx
@@ -70,7 +70,11 @@ class Examination:
             yield self._wordless(kind)
         for voice in SPEAKERS:
             yield from self._spoken(voice)
-        yield from self._answered()
+        new = list(islice(held_out(questions=True), self.count))
+        fixed = [question for question in questions() if question.text in ANSWERS]
+        yield from self._answered("new questions", new, self.count)
+        yield from self._answered("fixed questions", fixed, max(1, self.count // 4))
+        yield self._typed([*fixed, *new])
         size = sum(path.stat().st_size for path in self.folder.iterdir())
         yield Figure("bytes", size, LARGEST)
 
@@ -146,22 +150,33 @@ class Examination:
         yield Figure(f"say, then transcribe, {voice}", float(wer(own)), 0.03, count=count)
         yield Figure(f"the same, drawn, {voice}", float(wer(drawn)), 0.03, count=count)
 
-    def _answered(self) -> Iterator[Figure]:
-        """Spoken questions that were never heard, and their answers in words and in sound."""
-        draw = self._draw("answers")
-        # There are about a hundred: each is asked by several.
-        questions = list(islice(cycle(held_out(questions=True)), self.count))
+    def _answered(self, kind: str, asked: list[Sentence], count: int) -> Iterator[Figure]:
+        """Spoken questions, and their answers in words and in sound."""
+        draw = self._draw(kind)
         said = right = sounded = 0
-        for question in track(questions, "answers"):
+        # There are about a hundred: each is asked by several.
+        for question in track(list(islice(cycle(asked), count)), kind):
             sound = self._recorded(question.text, draw_manner(draw), draw)
             parts = list(self.engine.chat(audio=GREEDY).reply((sound, RATE)))
-            words = "".join(part.text for part in parts if isinstance(part, Words)).strip()
             voice = _joined(part for part in parts if isinstance(part, Sound))
             said += 1
-            right += words == question.answer
+            right += _words(parts) == question.answer
             sounded += self._heard(voice, self.engine.sample_rate) == question.answer
-        yield Figure("right answers in words", right / said, 0.98, "at least", said)
-        yield Figure("right answers in sound", sounded / said, 0.95, "at least", said)
+        yield Figure(f"right answers, {kind}, in words", right / said, 0.98, "at least", said)
+        yield Figure(f"right answers, {kind}, in sound", sounded / said, 0.95, "at least", said)
+
+    def _typed(self, asked: list[Sentence]) -> Figure:
+        """Written questions, each once: nothing of them is drawn."""
+        right = 0
+        for question in track(asked, "typed questions"):
+            right += (
+                _words(self.engine.chat(mode="sequential").reply(question.text)) == question.answer
+            )
+        return Figure("right answers, typed", right / len(asked), 0.98, "at least", len(asked))
+
+
+def _words(parts: Iterable[Words | Sound]) -> str:
+    return "".join(part.text for part in parts if isinstance(part, Words)).strip()
 
 
 def _joined(pieces: Iterable[Sound]) -> np.ndarray:

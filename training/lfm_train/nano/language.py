@@ -22,7 +22,7 @@ from lfm2audio_mlx.text.tokenizer import Tokenizer
 from lfm_train.examples import Batch, Example, Frames, packed
 from lfm_train.loss import Weighting, losses, states
 from lfm_train.nano.conversations import Conversations, corrupted
-from lfm_train.nano.grammar import CLASSES, Sentence, questions
+from lfm_train.nano.grammar import CLASSES, Sentence, sentence
 from lfm_train.nano.hearing import FRAME, Listener, placed, roughened
 from lfm_train.nano.spoken import Spoken
 from lfm_train.nano.voices import draw_manner
@@ -75,8 +75,7 @@ class Teacher:
         self.config, self.listener = config, Listener(config.features)
         self.conversations = Conversations(config, tokenizer)
         self.spoken = spoken
-        voiced = {s.text: s for s in spoken if s.voice == ANSWERING_VOICE}
-        self.questions = [(q, voiced[q.answer]) for q in questions() if q.answer in voiced]
+        self.answers = {s.text: s for s in spoken if s.voice == ANSWERING_VOICE}
 
     def lessons(self, step: int, mixture: Mixture, group: int) -> list[list[Lesson]]:
         """What is learnt in `group` steps from `step` on, each kind of conversation a piece."""
@@ -86,7 +85,7 @@ class Teacher:
         made: list[list[Lesson]] = []
         for recorded in heard:
             read = [draw.choice(self.spoken) for _ in range(mixture.readings)]
-            asked = [draw.choice(self.questions) for _ in range(mixture.dialogues)]
+            asked = [self.question(draw) for _ in range(mixture.dialogues)]
             aloud = int(len(asked) * (1 - UNSPOKEN) + draw.random())
             pieces = (
                 ([self._reading(spoken) for spoken in read], read),
@@ -95,6 +94,14 @@ class Teacher:
             )
             made.append([self._lesson(examples, said, generator) for examples, said in pieces])
         return made
+
+    def question(self, draw: random.Random) -> tuple[Sentence, Spoken]:
+        """One to train on, and how it is answered. Drawn as templates are: among their fillings
+        "what time is it" would be one of a thousand."""
+        while True:
+            question = sentence(draw, questions=True)
+            if question.answer in self.answers:
+                return question, self.answers[question.answer]
 
     def _lesson(
         self, examples: list[Example], said: list[Spoken], draw: np.random.Generator

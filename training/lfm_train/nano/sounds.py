@@ -14,13 +14,13 @@ def silence(draw: random.Random, seconds: float) -> np.ndarray:
     """Nothing, or the least that a microphone gives."""
     generator = np.random.default_rng(draw.getrandbits(32))
     level = draw.choice((0.0, 1e-5, 1e-4, 1e-3))
-    return (level * generator.standard_normal(int(seconds * RATE))).astype(np.float32)
+    return (level * generator.standard_normal(round(seconds * RATE))).astype(np.float32)
 
 
 def noise(draw: random.Random, seconds: float, kind: str = "") -> np.ndarray:
     """Coloured noise, a mains hum or a rattle, at a root mean square of 0.05."""
     generator = np.random.default_rng(draw.getrandbits(32))
-    kind, count = kind or draw.choice(KINDS), int(seconds * RATE)
+    kind, count = kind or draw.choice(KINDS), round(seconds * RATE)
     white = generator.standard_normal(count)
     if kind == "hum":
         time = np.arange(count) / RATE
@@ -41,7 +41,7 @@ def noise(draw: random.Random, seconds: float, kind: str = "") -> np.ndarray:
 
 def music(draw: random.Random, seconds: float) -> np.ndarray:
     """Chords or a tune of decaying tones, perhaps with a beat."""
-    count = int(seconds * RATE)
+    count = round(seconds * RATE)
     made = np.zeros(count)
     beat = RATE * 60 // draw.randint(70, 180)
     scale = (0, 2, 4, 5, 7, 9, 11) if draw.random() < 0.5 else (0, 2, 3, 5, 7, 8, 10)
