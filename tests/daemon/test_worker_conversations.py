@@ -71,7 +71,8 @@ def test_only_so_much_of_states_is_kept(nano: Engine, monkeypatch: pytest.Monkey
 
 def test_an_answer_that_was_cut_short_is_remembered_as_it_was_told(worker: Fed):
     """Whoever interrupts goes on from what they heard, at whatever moment that was."""
-    options = {"parts": [{"text": "Say something."}], "mode": "sequential", "seed": 1}
+    parts, system = [{"text": "Say something."}], "Perform TTS. Use the US male voice."
+    options = {"parts": parts, "mode": "sequential", "seed": 1, "system": system}
     for number in range(10):
         id = worker.job("chat", **options, history=[], becomes="cut")
         told = worker.until(id, "sound")
@@ -80,9 +81,9 @@ def test_an_answer_that_was_cut_short_is_remembered_as_it_was_told(worker: Fed):
         told += worker.until(id)
         assert told[-1].event == "cancelled"
         heard = answer(told, id)
-        history = [{"said": [{"text": "Say something."}], "answer": heard}]
-        found = chat(worker, "More.", after="cut", answered=len(heard), max_tokens=3)
-        assert found == chat(worker, "More.", history=history, max_tokens=3)
+        history = [{"said": parts, "answer": heard}]
+        found = chat(worker, "More.", system=system, after="cut", answered=len(heard), max_tokens=3)
+        assert found == chat(worker, "More.", system=system, history=history, max_tokens=3)
 
 
 def test_a_question_that_was_interrupted_is_not_remembered(worker: Fed):
