@@ -13,7 +13,7 @@ from lfm2audio_mlx.engine import Engine
 from lfm2audio_mlx.installed import EMBEDDED
 from lfm2audio_mlx.sampling import GREEDY
 from lfm2audio_mlx.weights import load, open_tensors
-from lfm_train.nano import language, progress, spoken
+from lfm_train.nano import progress, spoken
 from lfm_train.nano.codec import Plans
 from lfm_train.nano.espeak import Espeak
 from lfm_train.nano.grammar import questions
@@ -42,8 +42,7 @@ def made(espeak: Espeak, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`espeak` is asked for so that this is passed over where nobody speaks."""
     few = list(questions())[:2]
     with pytest.MonkeyPatch.context() as patch:
-        for module in (language, spoken):
-            patch.setattr(module, "questions", lambda: iter(few))
+        patch.setattr(spoken, "questions", lambda: iter(few))
         return make_nano(SMALL, tmp_path_factory.mktemp("nano")).parent
 
 

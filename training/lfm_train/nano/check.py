@@ -175,7 +175,7 @@ class Examination:
         return Figure("right answers, typed", right / len(asked), 0.98, "at least", len(asked))
 
 
-def _words(parts: Iterable[Words | Sound]) -> str:
+def _words(parts: Iterable[object]) -> str:
     return "".join(part.text for part in parts if isinstance(part, Words)).strip()
 
 
