@@ -6,7 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import mlx.core as mx
+import numpy as np
 import pytest
+import soundfile
 
 import checkpoints
 from lfm2audio_mlx.config import read_config
@@ -25,6 +27,14 @@ def transcripts() -> dict[Path, str]:
     """The held-out recordings and what they say."""
     entries = json.loads((RECORDINGS / "transcripts.json").read_text("utf-8"))
     return {RECORDINGS / entry["file"]: entry["text"] for entry in entries}
+
+
+@pytest.fixture(scope="session")
+def silence(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A question to which the embedded checkpoint says nothing; a shorter one it answers."""
+    path = tmp_path_factory.mktemp("silence") / "silence.wav"
+    soundfile.write(path, np.zeros(5 * 16_000), 16_000)
+    return path
 
 
 @pytest.fixture(scope="session")

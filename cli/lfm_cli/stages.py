@@ -25,7 +25,7 @@ from lfm2audio_mlx.engine import BATCH, CHAT_VOICE, Engine
 from lfm2audio_mlx.generation.cursor import Cursor
 from lfm2audio_mlx.generation.prompt import TextIds
 from lfm2audio_mlx.generation.rows import Rows
-from lfm2audio_mlx.results import Sound, Words
+from lfm2audio_mlx.results import EndOfTurn, Sound, Words
 from lfm2audio_mlx.sampling import GREEDY
 from lfm2audio_mlx.tokens import Modality
 
@@ -242,9 +242,9 @@ def _prepare_speech(engine: Engine) -> Run:
     return _speed(speak, FRAMES * engine.codec.frame_size / engine.codec.sample_rate)
 
 
-def _prepare_answer(kind: type[Words] | type[Sound]) -> Callable[[Engine], Run]:
-    """From the end of a spoken question to the first of the answer that is of some kind; the
-    conversation is a new one, so that its system prompt counts too."""
+def _prepare_answer(*kinds: type[Words | Sound | EndOfTurn]) -> Callable[[Engine], Run]:
+    """From the end of a spoken question to the first of the answer that is of one of these kinds;
+    the conversation is a new one, so that its system prompt counts too."""
 
     def prepare(engine: Engine) -> Run:
         rate = engine.config.features.sample_rate
@@ -254,7 +254,7 @@ def _prepare_answer(kind: type[Words] | type[Sound]) -> Callable[[Engine], Run]:
             start = time.perf_counter()
             answer: Iterator[Any] = engine.chat(seed=0).reply(question, max_tokens=ANSWER_TOKENS)
             for item in answer:
-                if isinstance(item, kind):
+                if isinstance(item, kinds):
                     return 1000 * (time.perf_counter() - start)
             return None
 
@@ -294,7 +294,8 @@ STAGES = (
     Stage("backbone step", "ms", _prepare_backbone),
     Stage("depth frame", "ms", _prepare_depth),
     Stage("codec frame", "ms", _prepare_codec),
-    Stage("first text", "ms", _prepare_answer(Words)),
+    # A model that has nothing to say to a noise tells so in a token of text.
+    Stage("first text", "ms", _prepare_answer(Words, EndOfTurn)),
     Stage("first audio", "ms", _prepare_answer(Sound)),
     Stage("speech", "x", _prepare_speech),
     Stage("transcription", "x", _prepare_transcription(1)),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -151,10 +152,12 @@ WRONG: dict[str, tuple[int, list[object], str]] = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_what_cannot_be_done_is_one_line_and_leaves_nothing(lfm: Run, tmp_path: Path, case: str):
+def test_what_cannot_be_done_is_one_line_and_leaves_nothing(
+    lfm: Run, silence: Path, tmp_path: Path, case: str
+):
     (tmp_path / "words.wav").write_text("hello")
     soundfile.write(tmp_path / "click.wav", np.zeros(100), 16_000)
-    soundfile.write(tmp_path / "silence.wav", np.zeros(80_000), 16_000)
+    shutil.copy(silence, tmp_path)
     before = sorted(tmp_path.iterdir())
     code, arguments, part = WRONG[case]
     # Where no server and no device is, there is no loudspeaker.
@@ -186,10 +189,11 @@ def test_an_empty_name_is_refused(lfm: Run, option: str):
     assert result.stdout == ""
 
 
-def test_a_question_without_an_answer_leaves_the_file_as_it_was(lfm: Run, tmp_path: Path):
-    soundfile.write(tmp_path / "silence.wav", np.zeros(80_000), 16_000)
+def test_a_question_without_an_answer_leaves_the_file_as_it_was(
+    lfm: Run, silence: Path, tmp_path: Path
+):
     (tmp_path / "a.wav").write_bytes(b"before")
-    assert lfm("chat", "--once", "silence.wav", "-o", "a.wav").returncode == 1
+    assert lfm("chat", "--once", silence, "-o", "a.wav").returncode == 1
     assert (tmp_path / "a.wav").read_bytes() == b"before"
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
+from lfm2audio_mlx.installed import EMBEDDED
 from lfm_daemon.instance import running
 from lfm_daemon.launch import health, stop
 from lfm_daemon.paths import log_path, run_folder, socket_path
@@ -212,7 +213,8 @@ def test_the_model_in_memory(lfm: Run, document: Document):
     (model,) = document(lfm("ps", "--json").stdout)["models"]
     assert model["name"] == "nano"
     assert model["device"] in ("cpu", "gpu")
-    assert 9e6 < model["size"] < model["memory"]
+    size = sum(path.stat().st_size for path in EMBEDDED.iterdir())
+    assert model["size"] == size < model["memory"]
     assert 290 < model["until"] <= 300
     (line,) = [line for line in lfm("ps").stdout.splitlines() if line.startswith("nano")]
     assert "4 min" in line or "5 min" in line

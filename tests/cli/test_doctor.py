@@ -339,8 +339,9 @@ def test_machines_that_mlx_does_not_run_on_are_told():
 def test_it_says_in_what_form_weights_are(doctor: Doctor, examined: Examined):
     found = examined(doctor("-m", "nano", "--json"))["weights"]
     on_cpu = mx.default_device() == mx.Device(mx.cpu)
-    told = "unpacked to 44." if on_cpu else "as they are stored, on the GPU"
-    assert found["state"] == "ok" and found["detail"].startswith(told)
+    told = "unpacked to 44.4 MB of float32, fastest on a CPU"
+    expected = told if on_cpu else "as they are stored, on the GPU"
+    assert (found["state"], found["detail"]) == ("ok", expected)
     assert judge_weights(6_000_000_000, unpacked=True).detail.startswith("unpacked to 6.0 GB")
     assert judge_weights(6_000_000_000, unpacked=True).state == "ok"
     assert judge_weights(6_000_000_000, unpacked=False).state == "note"

@@ -196,9 +196,11 @@ def test_a_question_that_cannot_be_asked_leaves_a_file_as_it_was(
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_an_answer_without_sound_leaves_a_file_as_it_was(nano: Engine, tmp_path: Path):
+def test_an_answer_without_sound_leaves_a_file_as_it_was(
+    nano: Engine, silence: Path, tmp_path: Path
+):
     path = tmp_path / "a.wav"
     path.write_bytes(b"before")
-    answer = Session(nano, None, None, output=path).ask([(np.zeros(80_000, np.float32), 16_000)])
+    answer = Session(nano, None, None, output=path).ask([heard(silence)])
     assert answer.sound is None
     assert path.read_bytes() == b"before"

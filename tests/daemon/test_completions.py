@@ -6,11 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import openai
 import pytest
 import served
-import soundfile
 from openai import OpenAI
 from openai.types.chat import ChatCompletion, ChatCompletionMessage
 from served import RECORDINGS, Served, part
@@ -298,10 +296,8 @@ def test_without_a_seed_an_answer_that_is_asked_for_again_is_another(client: Ope
 
 @pytest.mark.parametrize("unloaded", [False, True])
 def test_an_answer_without_words_can_be_sent_back(
-    unloaded: bool, client: OpenAI, daemon: Served, tmp_path: Path
+    unloaded: bool, client: OpenAI, daemon: Served, silence: Path
 ):
-    silence = tmp_path / "silence.wav"
-    soundfile.write(silence, np.zeros(80_000), 16_000)
     message = complete(client, [user(silence)]).choices[0].message
     assert message.content == ""
     if unloaded:

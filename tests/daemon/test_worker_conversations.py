@@ -69,9 +69,9 @@ def test_only_so_much_of_states_is_kept(nano: Engine, monkeypatch: pytest.Monkey
     assert [turn("", after=name) == ["unknown"] for name in ("1", "0")] == [True, False]
 
 
-def test_an_answer_that_was_cut_short_is_remembered_as_it_was_told(worker: Fed):
+def test_an_answer_that_was_cut_short_is_remembered_as_it_was_told(worker: Fed, nano: Engine):
     """Whoever interrupts goes on from what they heard, at whatever moment that was."""
-    parts, system = [{"text": "Say something."}], "Perform TTS. Use the US male voice."
+    parts, system = [{"text": "Say something."}], nano.config.prompts.voices["us-male"]
     options = {"parts": parts, "mode": "sequential", "seed": 1, "system": system}
     for number in range(10):
         id = worker.job("chat", **options, history=[], becomes="cut")

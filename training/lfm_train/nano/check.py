@@ -152,26 +152,23 @@ class Examination:
 
     def _answered(self, kind: str, asked: list[Sentence], count: int) -> Iterator[Figure]:
         """Spoken questions, and their answers in words and in sound."""
-        draw = self._draw(kind)
-        said = right = sounded = 0
+        draw, right, sounded = self._draw(kind), 0, 0
         # There are about a hundred: each is asked by several.
         for question in track(list(islice(cycle(asked), count)), kind):
             sound = self._recorded(question.text, draw_manner(draw), draw)
             parts = list(self.engine.chat(audio=GREEDY).reply((sound, RATE)))
             voice = _joined(part for part in parts if isinstance(part, Sound))
-            said += 1
             right += _words(parts) == question.answer
             sounded += self._heard(voice, self.engine.sample_rate) == question.answer
-        yield Figure(f"right answers, {kind}, in words", right / said, 0.98, "at least", said)
-        yield Figure(f"right answers, {kind}, in sound", sounded / said, 0.95, "at least", said)
+        yield Figure(f"right answers, {kind}, in words", right / count, 0.98, "at least", count)
+        yield Figure(f"right answers, {kind}, in sound", sounded / count, 0.95, "at least", count)
 
     def _typed(self, asked: list[Sentence]) -> Figure:
         """Written questions, each once: nothing of them is drawn."""
         right = 0
         for question in track(asked, "typed questions"):
-            right += (
-                _words(self.engine.chat(mode="sequential").reply(question.text)) == question.answer
-            )
+            parts = self.engine.chat(mode="sequential").reply(question.text)
+            right += _words(parts) == question.answer
         return Figure("right answers, typed", right / len(asked), 0.98, "at least", len(asked))
 
 
