@@ -2,6 +2,7 @@
 
 import random
 import re
+import unicodedata
 from functools import cache
 from itertools import islice
 
@@ -18,7 +19,9 @@ from lfm_train.nano.grammar import (
     is_held_out,
     questions,
     sentence,
+    spliced,
     spoken,
+    text_to_learn,
     vocabulary,
     word_salad,
 )
@@ -106,6 +109,25 @@ def test_words_without_sense_make_no_sentence_that_is_held_out():
     assert not any(map(is_held_out, found))
 
 
+def test_halves_of_sentences_make_none_that_is_held_out():
+    draw = random.Random(5)
+    found = [spliced(draw) for _ in range(DRAWS)]
+    assert WORDS.issuperset(word for text in found for word in text.split())
+    assert {len(text.split()) for text in found} == set(range(2, 9))
+    assert not any(map(is_held_out, found))
+
+
+def test_what_is_learnt_has_its_shares():
+    """Of words without sense, of spliced sentences, of whole ones."""
+    draw = random.Random(6)
+    whole = {sentence(draw).text for _ in range(50 * DRAWS)}
+    rare = [
+        sum(text_to_learn(draw, salad, splices) in whole for _ in range(DRAWS)) / DRAWS
+        for salad, splices in ((0, 0), (1, 0), (0, 1), (0.3, 0.3))
+    ]
+    assert rare[0] > 0.9 > 0.6 > rare[3] > 0.3 > max(rare[1:3])
+
+
 def test_a_tenth_is_held_out():
     fillings = [
         f"set a timer for {number} {unit}" for number in SLOTS["number"] for unit in SLOTS["unit"]
@@ -187,3 +209,9 @@ def test_other_languages_are_no_sentences_of_ours():
     texts = [text for phrases in (FOREIGN | NEW_FOREIGN).values() for text in phrases]
     assert len(set(texts)) == len(texts)
     assert not [text for text in texts if set(text.split()) <= WORDS]
+
+
+def test_they_can_be_read_as_another():
+    """In a script that it does not know, espeak-ng names letters, in English."""
+    letters = {letter for phrases in FOREIGN.values() for text in phrases for letter in text}
+    assert {unicodedata.name(letter).split()[0] for letter in letters - set(" '")} == {"LATIN"}

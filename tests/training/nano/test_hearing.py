@@ -79,18 +79,13 @@ def test_a_training_from_the_beginning_hears_the_same_to_the_bit(listener: Liste
     assert first == second and len(first) == 65
 
 
-def test_texts_are_of_the_vocabulary_and_none_is_held_out(listener: Listener):
+def test_what_is_said_is_of_the_vocabulary_and_not_held_out(listener: Listener):
     """Halves of two sentences and words without sense, too, might be one."""
     draw = random.Random(0)
-    found = [listener.text(draw) for _ in range(1000)]
+    found = [listener.draw(draw).text for _ in range(400)]
     assert WORDS.issuperset(word for text in found for word in text.split())
-    assert len(set(found)) > 500
+    assert len(set(found)) > 200
     assert not any(map(is_held_out, found))
-
-
-def test_halves_of_sentences_make_none_that_is_held_out(listener: Listener):
-    draw = random.Random(1)
-    assert not any(is_held_out(listener.spliced(draw)) for _ in range(300))
 
 
 # Recordings
@@ -101,7 +96,7 @@ def test_what_has_no_words_has_no_text(listener: Listener):
     draw = random.Random(2)
     heard = [listener.draw(draw) for _ in range(150)]
     wordless = [one for one in heard if not one.text]
-    assert 3 < len(wordless) < 30
+    assert 10 < len(wordless) < 40  # 15 %
     for one in wordless:
         assert one.word_at(len(one.samples) // 2) == -1
         assert len(one.samples) <= 3.5 * RATE

@@ -11,13 +11,15 @@ import pytest
 from mlx.utils import tree_flatten
 
 from lfm2audio_mlx.config import ModelConfig
+from lfm2audio_mlx.generation.prompt import TextIds
 from lfm2audio_mlx.models.lfm2_audio import Lfm2Audio
 from lfm2audio_mlx.text.tokenizer import Tokenizer
 from lfm2audio_mlx.tokens import END_OF_AUDIO
+from lfm_train.examples import Example
 from lfm_train.initial import initialise
 from lfm_train.loss import Weighting
 from lfm_train.nano.grammar import ANSWERS, Sentence, is_held_out, questions, vocabulary
-from lfm_train.nano.hearing import Listener
+from lfm_train.nano.hearing import Listener, Recorded
 from lfm_train.nano.language import ANSWERING_VOICE, Lesson, Mixture, Teacher, train_language
 from lfm_train.nano.spoken import Spoken
 from lfm_train.nano.voices import SPEAKERS
@@ -115,6 +117,24 @@ def test_questions_without_a_number_are_not_rare(asked: list[tuple[Sentence, Spo
     counts = Counter(question.text for question, _ in asked)
     fixed = [question for question in ANSWERS if "{" not in question]
     assert len(fixed) > 20 and min(counts[question] for question in fixed) > len(asked) / 100
+
+
+@pytest.mark.parametrize(("text", "least", "most"), [("", 20, 50), ("hello", 0, 0)])
+def test_a_recording_without_words_may_be_a_question(
+    teacher: Teacher, text: str, least: int, most: int
+):
+    """About one in three; one with words is only to be written down."""
+    draw, mel = random.Random(0), np.zeros((17, 128), np.float32)
+    item = Recorded(mel, text, np.full(3, -1, np.int32))
+    unanswered = words(teacher.conversations.unanswered(mel))
+    found = [words(teacher.hearing(draw, item)) for _ in range(100)]
+    assert least <= found.count(unanswered) <= most
+    transcribed = words(teacher.conversations.transcription(mel, text))
+    assert found.count(transcribed) == 100 - found.count(unanswered)
+
+
+def words(example: Example) -> list[int]:
+    return [i for part in example if isinstance(part.segment, TextIds) for i in part.segment.ids]
 
 
 def test_words_to_learn_are_of_the_vocabulary(drawn: list[list[Lesson]], tokenizer: Tokenizer):

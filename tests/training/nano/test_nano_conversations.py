@@ -181,6 +181,14 @@ def test_it_can_be_told_anything_before(nano: Engine, conversations: Conversatio
     assert plain(asked(example)) == plain(prompt(nano, "be brief", "hello"))
 
 
+def test_where_nothing_is_asked_nothing_is_said(
+    nano: Engine, conversations: Conversations, heard: AudioClip
+):
+    example = conversations.unanswered(np.array(heard.features))
+    assert plain(asked(example)) == plain(prompt(nano, nano.config.prompts.chat, heard))
+    assert plain(answered(example)) == end(nano)
+
+
 # Corruption
 
 MANY, SIZE = 4000, 512

@@ -1,27 +1,29 @@
 """`make nano-check`: what the embedded checkpoint can do, on sentences that were never trained on,
 spoken and recorded anew from a new seed, through the product's own engine as it is shipped.
 
-Prints a table of figures and what was wanted of each; exits with 1 if one is not met.
+Prints each figure and what was wanted of it as it comes; exits with 1 if one is not met. Its parts
+run beside each other, a process for each core.
 Greedy, as the targets are; what `lfm say` gives by itself, which draws, is measured besides.
 """
 
 import argparse
 import random
+import signal
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from itertools import cycle, islice
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Literal
 
 import jiwer
 import numpy as np
-from rich.console import Console
-from rich.progress import track
-from rich.table import Table
 
 from lfm2audio_mlx import Engine, Sound, Words
+from lfm2audio_mlx.errors import LfmError
 from lfm2audio_mlx.installed import EMBEDDED
 from lfm2audio_mlx.sampling import GREEDY
 from lfm_train.nano.espeak import Manner
@@ -52,38 +54,31 @@ class Figure:
             self.value <= self.wanted if self.compared == "at most" else self.value >= self.wanted
         )
 
+    @property
+    def line(self) -> str:
+        shown = "{:,.0f}" if self.wanted > 1 else "{:.1%}"
+        wanted = f"{self.compared} {shown.format(self.wanted)}"
+        mark = "ok" if self.good else "not met"
+        measured = shown.format(self.value)
+        return f"{self.name:42}{measured:>10}  {wanted:22}{self.count or '':>4}  {mark}"
+
 
 class Examination:
-    """Draws what is asked, and asks it."""
+    """Draws what is asked, and asks it. `parts`: what can be examined, each by itself."""
 
     def __init__(self, folder: Path, seed: int, count: int):
         self.folder, self.seed, self.count = folder, seed, count
         self.engine = engine = Engine.load(folder)
         self.listener, self.sphinx = Listener(engine.config.features), Sphinx()
-
-    def figures(self) -> Iterator[Figure]:
-        yield self._words("word error, trained voices", "", 0.01)
-        yield self._words("word error, new voices", "voice", 0.05)
-        yield self._words("word error, new accents", "accent", 0.05)
-        kinds = ("silence", "white noise", "music", "trained languages", "other languages")
-        for kind in kinds:
-            yield self._wordless(kind)
-        for voice in SPEAKERS:
-            yield from self._spoken(voice)
-        new = list(islice(held_out(questions=True), self.count))
-        fixed = [question for question in questions() if question.text in ANSWERS]
-        yield from self._answered("new questions", new, self.count)
-        yield from self._answered("fixed questions", fixed, max(1, self.count // 4))
-        yield self._typed([*fixed, *new])
-        size = sum(path.stat().st_size for path in self.folder.iterdir())
-        yield Figure("bytes", size, LARGEST)
+        self.new = list(islice(held_out(questions=True), count))
+        self.fixed = [question for question in questions() if question.text in ANSWERS]
 
     def _draw(self, what: str) -> random.Random:
         return random.Random(f"{self.seed} {what}")
 
     def _sentences(self, what: str) -> Iterator[tuple[random.Random, Sentence]]:
         draw = self._draw(what)
-        for _ in track(range(self.count), what):
+        for _ in range(self.count):
             yield draw, sentence(draw, testing=True)
 
     def _recorded(self, text: str, manner: Manner, draw: random.Random) -> np.ndarray:
@@ -95,23 +90,24 @@ class Examination:
     def _heard(self, samples: np.ndarray, rate: int = RATE) -> str:
         return self.engine.transcribe((samples, rate)).text
 
-    def _words(self, name: str, new: str, wanted: float) -> Figure:
+    def _words(self, voices: str, new: str, wanted: float) -> Iterator[Figure]:
+        name = f"word error, {voices}"
         truth: list[str] = []
         heard: list[str] = []
         for draw, said in self._sentences(name):
             sound = self._recorded(said.text, draw_manner(draw, new), draw)
             truth.append(said.text)
             heard.append(self._heard(sound))
-        return Figure(name, float(jiwer.wer(truth, heard)), wanted, count=len(truth))
+        yield Figure(name, float(jiwer.wer(truth, heard)), wanted, count=len(truth))
 
-    def _wordless(self, kind: str) -> Figure:
+    def _wordless(self, kind: str) -> Iterator[Figure]:
         """Straight to the model, which is harder: the product cuts most of it out before."""
         draw, empty = self._draw(kind), 0
         count = max(1, self.count // 4)
-        for _ in track(range(count), kind):
+        for _ in range(count):
             sound = self._sound(kind, draw, draw.uniform(0.5, 3.5))
             empty += not self.engine.hear((sound, RATE)).text
-        return Figure(f"no words in {kind}", empty / count, 0.95, "at least", count)
+        yield Figure(f"no words in {kind}", empty / count, 0.95, "at least", count)
 
     def _sound(self, kind: str, draw: random.Random, seconds: float) -> np.ndarray:
         if kind == "silence":
@@ -154,7 +150,7 @@ class Examination:
         """Spoken questions, and their answers in words and in sound."""
         draw, right, sounded = self._draw(kind), 0, 0
         # There are about a hundred: each is asked by several.
-        for question in track(list(islice(cycle(asked), count)), kind):
+        for question in islice(cycle(asked), count):
             sound = self._recorded(question.text, draw_manner(draw), draw)
             parts = list(self.engine.chat(audio=GREEDY).reply((sound, RATE)))
             voice = _joined(part for part in parts if isinstance(part, Sound))
@@ -163,13 +159,33 @@ class Examination:
         yield Figure(f"right answers, {kind}, in words", right / count, 0.98, "at least", count)
         yield Figure(f"right answers, {kind}, in sound", sounded / count, 0.95, "at least", count)
 
-    def _typed(self, asked: list[Sentence]) -> Figure:
+    def _typed(self) -> Iterator[Figure]:
         """Written questions, each once: nothing of them is drawn."""
-        right = 0
-        for question in track(asked, "typed questions"):
+        asked, right = [*self.fixed, *self.new], 0
+        for question in asked:
             parts = self.engine.chat(mode="sequential").reply(question.text)
             right += _words(parts) == question.answer
-        return Figure("right answers, typed", right / len(asked), 0.98, "at least", len(asked))
+        yield Figure("right answers, typed", right / len(asked), 0.98, "at least", len(asked))
+
+    def _size(self) -> Iterator[Figure]:
+        size = sum(path.stat().st_size for path in self.folder.iterdir())
+        yield Figure("bytes", size, LARGEST)
+
+    @property
+    def parts(self) -> tuple[Callable[[], Iterator[Figure]], ...]:
+        wordless = ("silence", "white noise", "music", "trained languages", "other languages")
+        few = max(1, self.count // 4)
+        return (
+            partial(self._words, "trained voices", "", 0.01),
+            partial(self._words, "new voices", "voice", 0.05),
+            partial(self._words, "new accents", "accent", 0.05),
+            *(partial(self._wordless, kind) for kind in wordless),
+            *(partial(self._spoken, voice) for voice in SPEAKERS),
+            partial(self._answered, "new questions", self.new, self.count),
+            partial(self._answered, "fixed questions", self.fixed, few),
+            self._typed,
+            self._size,
+        )
 
 
 def _words(parts: Iterable[object]) -> str:
@@ -182,24 +198,46 @@ def _joined(pieces: Iterable[Sound]) -> np.ndarray:
     return np.concatenate(found) if found else np.zeros(24_000, np.float32)
 
 
+@cache
+def _examination(folder: Path, seed: int, count: int) -> Examination:
+    return Examination(folder, seed, count)
+
+
+def _part(folder: Path, seed: int, count: int, index: int) -> list[Figure]:
+    """One part, in a process that keeps the model for the next."""
+    return list(_examination(folder, seed, count).parts[index]())
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="Measure the embedded checkpoint.")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     parser.add_argument("--count", type=int, default=500, help="sentences a figure")
-    parser.add_argument("--model", type=Path, default=EMBEDDED)
+    parser.add_argument("--model", type=Path, default=EMBEDDED, help="its folder, if not that one")
     arguments = parser.parse_args()
-    examination = Examination(arguments.model, arguments.seed, arguments.count)
-    table = Table("figure", "measured", "wanted", "of", "", title=f"seed {arguments.seed}")
-    figures = list(examination.figures())
-    for figure in figures:
-        shown = "{:,.0f}" if figure.wanted > 1 else "{:.1%}"
-        mark = "ok" if figure.good else "not met"
-        wanted = f"{figure.compared} {shown.format(figure.wanted)}"
-        table.add_row(
-            figure.name, shown.format(figure.value), wanted, f"{figure.count or ''}", mark
-        )
-    Console(width=110).print(table)
-    return not all(figure.good for figure in figures)
+    if arguments.count < 1:
+        parser.error("--count: at least 1")
+    try:
+        good = _examine(arguments.model, arguments.seed, arguments.count)
+    except LfmError as error:
+        print(f"nano-check: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0 if good else 1
+
+
+def _examine(folder: Path, seed: int, count: int) -> bool:
+    """Print every figure; is each good?"""
+    parts, good = range(len(Examination(folder, seed, count).parts)), True
+    print(f"seed {seed}\n{'figure':42}{'measured':>10}  {'wanted':22}{'of':>4}", flush=True)
+    # Ctrl-C ends a part at once and without a word.
+    quiet = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with ProcessPoolExecutor(mp_context=get_context("spawn"), initializer=quiet) as pool:
+        for figures in pool.map(partial(_part, folder, seed, count), parts):
+            for figure in figures:
+                print(figure.line, flush=True)
+                good &= figure.good
+    return good
 
 
 if __name__ == "__main__":

@@ -60,6 +60,10 @@ class Conversations:
         both = interleaved(words, ended(frames), *counts)
         return [*asked, *both, Part(close_turn(self.tokenizer), learnt=True)]
 
+    def unanswered(self, mel: np.ndarray) -> Example:
+        """A recording in which nobody asks anything, to which nothing is said."""
+        return [*self._asked(self.config.prompts.chat, [self._clip(mel)]), *self._answered([])]
+
     def _turns(self, system: str, said: Iterable[str | AudioClip]) -> list[Part]:
         segments = [beginning(self.tokenizer), *turn(self.tokenizer, "system", [system])]
         return [Part(segment) for segment in [*segments, *turn(self.tokenizer, "user", said)]]

@@ -1,5 +1,6 @@
 """Everyday phrases in other languages, by espeak-ng's names of these: what is not to be written
-down. Languages to train on, and others to test with."""
+down. Languages to train on, and others to test with. All in Latin letters, so that one's phrases
+can be read as if they were another's."""
 
 __all__ = ["FOREIGN", "NEW_FOREIGN"]
 
@@ -83,6 +84,124 @@ FOREIGN: dict[str, tuple[str, ...]] = {
         "vamos ao cinema no sábado à noite",
         "minha irmã mora numa casa pequena",
         "você viu as minhas chaves",
+    ),
+    "da": (
+        "godmorgen hvordan har du det i dag",
+        "jeg vil gerne have en kop kaffe med mælk",
+        "toget til københavn kører klokken otte",
+        "hvor ligger den nærmeste station",
+        "min søster bor i et lille hus",
+    ),
+    "nb": (
+        "god morgen hvordan går det med deg",
+        "jeg vil gjerne ha en kaffe med melk",
+        "toget til oslo går klokka åtte",
+        "hvor er nærmeste jernbanestasjon",
+        "søsteren min bor i et lite hus",
+    ),
+    "is": (
+        "góðan daginn hvernig hefurðu það",
+        "ég ætla að fá kaffi með mjólk",
+        "rútan til reykjavíkur fer klukkan átta",
+        "hvar er næsta stoppistöð",
+        "systir mín býr í litlu húsi",
+    ),
+    "ro": (
+        "bună dimineața ce mai faci astăzi",
+        "aș vrea o cafea cu lapte vă rog",
+        "trenul spre bucurești pleacă la ora opt",
+        "unde este cea mai apropiată gară",
+        "sora mea locuiește într o casă mică",
+    ),
+    "ca": (
+        "bon dia com estàs avui",
+        "voldria un cafè amb llet si us plau",
+        "el tren cap a barcelona surt a les vuit",
+        "on és l'estació més propera",
+        "la meva germana viu en una casa petita",
+    ),
+    "la": (
+        "salve quid agis hodie",
+        "velim aquam frigidam bibere",
+        "ubi est via quae romam ducit",
+        "soror mea in villa parva habitat",
+        "crastino die ad forum ibimus",
+    ),
+    "eo": (
+        "bonan matenon kiel vi fartas",
+        "mi volonte trinkus kafon kun lakto",
+        "la trajno foriros je la oka horo",
+        "kie estas la plej proksima stacidomo",
+        "mia fratino loĝas en malgranda domo",
+    ),
+    "hr": (
+        "dobro jutro kako ste danas",
+        "htio bih kavu s mlijekom molim",
+        "vlak za zagreb kreće u osam sati",
+        "gdje je najbliži kolodvor",
+        "moja sestra živi u maloj kući",
+    ),
+    "sk": (
+        "dobré ráno ako sa dnes máte",
+        "dám si kávu s mliekom prosím",
+        "autobus do bratislavy odchádza o ôsmej",
+        "kde je najbližšia zastávka",
+        "moja sestra býva v malom dome",
+    ),
+    "lt": (
+        "labas rytas kaip šiandien sekasi",
+        "norėčiau puodelio kavos su pienu",
+        "traukinys į vilnių išvyksta aštuntą valandą",
+        "kur yra artimiausia stotis",
+        "mano sesuo gyvena mažame name",
+    ),
+    "et": (
+        "tere hommikust kuidas teil läheb",
+        "ma sooviksin tassi kohvi piimaga",
+        "rong tallinnasse väljub kell kaheksa",
+        "kus on lähim raudteejaam",
+        "minu õde elab väikeses majas",
+    ),
+    "az": (
+        "salam necəsən bu gün",
+        "mən bir stəkan çay istəyirəm",
+        "səhər tezdən bazara gedəcəyəm",
+        "bizim evimiz dəniz üstündə deyil",
+    ),
+    "sq": (
+        "mirëmëngjes si jeni sot",
+        "dua një kafe me qumësht ju lutem",
+        "autobusi për tiranë niset në orën tetë",
+        "ku është stacioni më i afërt",
+        "motra ime jeton në një shtëpi të vogël",
+    ),
+    "cy": (
+        "bore da sut wyt ti heddiw",
+        "hoffwn i gael coffi gyda llaeth",
+        "mae'r trên i gaerdydd yn gadael am wyth",
+        "ble mae'r orsaf agosaf",
+        "mae fy chwaer yn byw mewn tŷ bach",
+    ),
+    "eu": (
+        "egun on zer moduz zaude gaur",
+        "kafe bat esnearekin nahi nuke",
+        "trena zortzietan ateratzen da bilbora",
+        "non dago geltokirik hurbilena",
+        "nire ahizpa etxe txiki batean bizi da",
+    ),
+    "id": (
+        "selamat pagi apa kabar hari ini",
+        "saya mau secangkir kopi dengan susu",
+        "kereta ke jakarta berangkat jam delapan",
+        "di mana stasiun yang paling dekat",
+        "kakak saya tinggal di rumah kecil",
+    ),
+    "sw": (
+        "habari za asubuhi hujambo leo",
+        "ningependa kikombe cha kahawa na maziwa",
+        "treni kwenda nairobi inaondoka saa mbili",
+        "kituo cha karibu kiko wapi",
+        "dada yangu anaishi katika nyumba ndogo",
     ),
 }
 

@@ -22,7 +22,9 @@ __all__ = [
     "is_held_out",
     "questions",
     "sentence",
+    "spliced",
     "spoken",
+    "text_to_learn",
     "vocabulary",
     "word_salad",
 ]
@@ -176,6 +178,24 @@ def word_salad(draw: random.Random) -> str:
         text = " ".join(draw.choice(words) for _ in range(count))
         if not is_held_out(text):
             return text
+
+
+def spliced(draw: random.Random) -> str:
+    """Halves of two sentences, which make none that is held out."""
+    while True:
+        first, second = sentence(draw).text.split(), sentence(draw).text.split()
+        text = " ".join(first[: draw.randint(1, 4)] + second[-draw.randint(1, 4) :])
+        if not is_held_out(text):
+            return text
+
+
+def text_to_learn(draw: random.Random, salad: float, splices: float) -> str:
+    """Words without sense and spliced sentences, in these shares, and whole ones. Who learns whole
+    ones alone knows them by heart, and takes "stopping the jazz" for "stopping the timer"."""
+    kind = draw.random()
+    if kind < salad:
+        return word_salad(draw)
+    return spliced(draw) if kind < salad + splices else sentence(draw).text
 
 
 @cache

@@ -16,7 +16,7 @@ from lfm2audio_mlx.audio.features import log_mel
 from lfm2audio_mlx.config import FeatureConfig
 from lfm_train.nano.espeak import Espeak, Manner
 from lfm_train.nano.foreign import FOREIGN
-from lfm_train.nano.grammar import is_held_out, sentence, word_salad
+from lfm_train.nano.grammar import text_to_learn
 from lfm_train.nano.sounds import RATE, music, noise, silence
 from lfm_train.nano.voices import SPEAKERS, draw_manner, in_brackets
 
@@ -25,9 +25,12 @@ __all__ = ["FRAME", "Heard", "Listener", "Recorded", "placed", "roughened"]
 FRAME = 1280
 """Samples that one position of the backbone hears: 80 ms."""
 
-SALAD, SPLICED, WORDLESS, OWN_VOICES, SHIFTED = 0.45, 0.12, 0.08, 0.12, 0.4
+SALAD, SPLICED, WORDLESS, OWN_VOICES, SHIFTED = 0.45, 0.12, 0.15, 0.12, 0.4
 """Shares: words without sense, halves of two sentences, no words at all; among those who speak the
 checkpoint's own voices; among the others shifted accents."""
+MISREAD = 0.5
+"""Share of foreign phrases that are read as another language, which makes one that nobody speaks:
+of real ones alone there are too few to learn what is foreign."""
 
 
 @dataclass(frozen=True)
@@ -68,31 +71,14 @@ class Listener:
         if draw.random() < WORDLESS:
             return Heard(self.wordless(draw), "")
         manner = draw_manner(draw)
+        text = text_to_learn(draw, SALAD, SPLICED)
         if draw.random() < OWN_VOICES:
-            return self.speak(self.text(draw), draw.choice(list(SPEAKERS.values())))
-        text = self.text(draw)
+            return self.speak(text, draw.choice(list(SPEAKERS.values())))
         if draw.random() < SHIFTED:
             bracketed = in_brackets(self.espeak, text, manner.voice, draw)
             spoken = self.speak(bracketed, manner, len(text.split()))
             return Heard(spoken.samples, text, spoken.places)
         return self.speak(text, manner)
-
-    def text(self, draw: random.Random) -> str:
-        """What is said."""
-        kind = draw.random()
-        if kind < SALAD:
-            return word_salad(draw)
-        if kind < SALAD + SPLICED:
-            return self.spliced(draw)
-        return sentence(draw).text
-
-    def spliced(self, draw: random.Random) -> str:
-        """Halves of two sentences, which make none that is held out."""
-        while True:
-            first, second = sentence(draw).text.split(), sentence(draw).text.split()
-            text = " ".join(first[: draw.randint(1, 4)] + second[-draw.randint(1, 4) :])
-            if not is_held_out(text):
-                return text
 
     def speak(self, text: str, manner: Manner, words: int = 0) -> Heard:
         """A text, of so many words if it is phonemes, without silence before and after."""
@@ -121,6 +107,8 @@ class Listener:
             text = draw.choice(FOREIGN[language])
         else:
             text = " ".join(draw.sample(words, draw.randint(2, 8)))
+        if draw.random() < MISREAD:
+            language = draw.choice(list(FOREIGN))
         variant = draw_manner(draw)
         voice = "+".join([language, *variant.voice.split("+")[1:]])
         manner = Manner(voice, variant.speed, variant.pitch, variant.range, variant.gap)

@@ -23,7 +23,7 @@ from lfm_train.examples import Batch, Example, Frames, packed
 from lfm_train.loss import Weighting, losses, states
 from lfm_train.nano.conversations import Conversations, corrupted
 from lfm_train.nano.grammar import CLASSES, Sentence, sentence
-from lfm_train.nano.hearing import FRAME, Listener, placed, roughened
+from lfm_train.nano.hearing import FRAME, Listener, Recorded, placed, roughened
 from lfm_train.nano.spoken import Spoken
 from lfm_train.nano.voices import draw_manner
 from lfm_train.training import Plan, train
@@ -35,6 +35,8 @@ IN_WORDS = 0.25
 """Share of questions that are written."""
 UNSPOKEN = 0.25
 """Share of answers in words alone."""
+UNANSWERED = 0.35
+"""Share of recordings without words that are questions, which get no answer."""
 OTHER_SYSTEM = 0.15
 """Share of dialogues with a system prompt that tells nothing."""
 PLACE = 0.5
@@ -90,7 +92,7 @@ class Teacher:
             pieces = (
                 ([self._reading(spoken) for spoken in read], read),
                 (self._dialogues(draw, asked, aloud), [answer for _, answer in asked[:aloud]]),
-                ([self.conversations.transcription(item.mel, item.text) for item in recorded], []),
+                ([self.hearing(draw, item) for item in recorded], []),
             )
             made.append([self._lesson(examples, said, generator) for examples, said in pieces])
         return made
@@ -102,6 +104,12 @@ class Teacher:
             question = sentence(draw, questions=True)
             if question.answer in self.answers:
                 return question, self.answers[question.answer]
+
+    def hearing(self, draw: random.Random, item: Recorded) -> Example:
+        """A recording to write down, or one to which there is nothing to say."""
+        if not item.text and draw.random() < UNANSWERED:
+            return self.conversations.unanswered(item.mel)
+        return self.conversations.transcription(item.mel, item.text)
 
     def _lesson(
         self, examples: list[Example], said: list[Spoken], draw: np.random.Generator

@@ -13,7 +13,7 @@ import numpy as np
 import soxr
 
 from lfm_train.nano.espeak import Espeak, Manner
-from lfm_train.nano.grammar import CLASSES, sentence, word_salad
+from lfm_train.nano.grammar import CLASSES, text_to_learn
 
 __all__ = ["FRAME", "RATE", "Speech", "speech", "text_to_speak"]
 
@@ -24,7 +24,8 @@ TAIL = 2
 """Frames of silence at the end."""
 PAUSE = 480
 """Samples of silence, 20 ms, that stand at least between two words."""
-SALAD = 0.25
+SALAD, SPLICED = 0.3, 0.3
+"""Shares of words without sense, and of halves of two sentences."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,6 @@ def _trimmed(word: np.ndarray, rate: int) -> np.ndarray:
     return word[: min(len(word), loud[-1] + rate // 200)] if len(loud) else word[:0]
 
 
-def text_to_speak(draw: random.Random, testing: bool = False) -> str:
-    """A sentence, or words without sense."""
-    if not testing and draw.random() < SALAD:
-        return word_salad(draw)
-    return sentence(draw, testing=testing).text
+def text_to_speak(draw: random.Random) -> str:
+    """What is said."""
+    return text_to_learn(draw, SALAD, SPLICED)
