@@ -53,7 +53,7 @@ nano: $(VENV)/test ## make the embedded checkpoint from nothing (hours; goes on 
 
 nano-check: $(VENV)/test ## what the embedded checkpoint can do, on data made anew (half an hour)
 	$(BLAS_NOTE)
-	@PYTHONPATH=training $(RUN)python -m lfm_train.nano.check
+	@PYTHONPATH=training OPENBLAS_NUM_THREADS=1 $(RUN)python -m lfm_train.nano.check
 
 metal-check: $(VENV)/test ## every Metal kernel, run thread for thread without Metal
 	$(BLAS_NOTE)

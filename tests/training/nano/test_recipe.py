@@ -2,6 +2,11 @@
 hears, speaks and answers, if only noise, and that a second run finds done."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -117,3 +122,25 @@ def test_progress_measures_both_parts(
         "us-male, original",
     ]
     assert codec["us-male, original"] < codec["us-male, codec at step 2"]
+
+
+def test_ctrl_c_stops_both_parts(espeak: Espeak, tmp_path: Path):
+    command = [sys.executable, "-m", "lfm_train.nano", tmp_path / "nano"]
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(
+        command,
+        env=env,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        under_way = [tmp_path / "nano" / part / "losses.csv" for part in ("encoder", "codec/plain")]
+        while not all(path.exists() for path in under_way):
+            assert process.poll() is None
+            time.sleep(0.1)
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(60) == 130
+        assert process.stderr
+        last = f"nano: stopped; the same command goes on from {tmp_path / 'nano'}"
+        assert process.stderr.read().splitlines() == ["", last]

@@ -7,6 +7,7 @@ interrupted run goes on where it was.
 
 import multiprocessing
 import shutil
+import signal
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -31,6 +32,7 @@ from lfm_train.loss import Weighting
 from lfm_train.nano.assemble import LAYOUT, assemble
 from lfm_train.nano.codec import Plans, train_codec
 from lfm_train.nano.encoder import Recogniser, train_encoder
+from lfm_train.nano.espeak import Espeak
 from lfm_train.nano.language import Mixture, Teacher, train_language
 from lfm_train.nano.spoken import load_spoken, make_spoken
 from lfm_train.original import open_original, save_original
@@ -101,10 +103,15 @@ def design() -> ModelConfig:
 
 
 def make_nano(recipe: Recipe, folder: Path) -> Path:
-    """Train all of it in `folder`; the converted checkpoint."""
+    """Train all of it in `folder`; the converted checkpoint.
+
+    Raises:
+        RequestError: espeak-ng is not installed.
+    """
+    Espeak()
     folder.mkdir(parents=True, exist_ok=True)
     # The codec needs nothing of the encoder: each has a core of its own.
-    side = multiprocessing.get_context("spawn").Process(target=_codec, args=(recipe, folder))
+    side = multiprocessing.get_context("spawn").Process(target=_beside, args=(recipe, folder))
     side.start()
     encoder = _encoder(recipe, folder)
     side.join()
@@ -131,6 +138,12 @@ def _unpack(shipped: Path, folder: Path) -> None:
 
 def _encoder(recipe: Recipe, folder: Path) -> Recogniser:
     return train_encoder(design(), recipe.encoder, recipe.encoder_batch, folder / "encoder")
+
+
+def _beside(recipe: Recipe, folder: Path) -> None:
+    """The codec, in a process of its own, which Ctrl-C ends without a word."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    _codec(recipe, folder)
 
 
 def _codec(recipe: Recipe, folder: Path) -> TrainedCodec:
