@@ -64,7 +64,6 @@ def train(
     batches: Batches,
     plan: Plan,
     folder: Path,
-    after_step: Callable[[int], None] | None = None,
 ) -> None:
     """Train a model's trainable parameters in place, from the folder's last checkpoint on."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -94,8 +93,6 @@ def train(
             if step % plan.save_every == 0 or step == plan.steps:
                 file.flush()
                 _save(model, optimiser, folder, step)
-                if after_step:
-                    after_step(step)
     model.eval()
 
 
@@ -110,7 +107,7 @@ def streams() -> list[mx.Stream]:
 
 
 def _in_pieces(gradient: Callable[[nn.Module, Any], Any]) -> Callable[[nn.Module, Any], Any]:
-    """The mean of the pieces' gradients, and all their figures."""
+    """The mean of the pieces' gradients, and their figures; of one name the last piece's."""
     places = streams()
 
     def mean(model: nn.Module, pieces: Sequence[Any]) -> tuple[dict[str, mx.array], Any]:

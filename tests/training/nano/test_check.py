@@ -1,5 +1,6 @@
 """`make nano-check`, of a sentence or two for each figure: all that is wanted is examined."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -89,10 +90,14 @@ def test_ctrl_c_ends_it(espeak: Espeak):
         text=True,
         start_new_session=True,
     ) as process:
-        assert process.stdout and process.stderr
-        assert process.stdout.readline().startswith("seed ")
-        assert process.stdout.readline().startswith("figure")
-        time.sleep(5)  # so that the parts have begun
-        os.killpg(process.pid, signal.SIGINT)
-        assert process.wait(30) == 130
-        assert process.stderr.read() == ""
+        try:
+            assert process.stdout and process.stderr
+            assert process.stdout.readline().startswith("seed ")
+            assert process.stdout.readline().startswith("figure")
+            time.sleep(5)  # so that the parts have begun
+            os.killpg(process.pid, signal.SIGINT)
+            assert process.wait(30) == 130
+            assert process.stderr.read() == ""
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)

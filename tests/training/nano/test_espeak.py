@@ -93,3 +93,10 @@ def test_two_do_not_take_each_others_sound(espeak: Espeak):
     assert len(espeak("seven", Manner("en-us"))[0])
     assert len(other("seven", Manner("en-us"))[0])
     assert len(espeak("seven", Manner("en-us"))[0])
+
+
+def test_where_it_is_not_installed_that_is_told(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("ctypes.util.find_library", lambda name: None)
+    monkeypatch.setattr("lfm_train.nano.espeak.HOMEBREW", "/nowhere/libespeak-ng.dylib")
+    with pytest.raises(RequestError, match="`apt install espeak-ng` or `brew install"):
+        Espeak()

@@ -1,6 +1,7 @@
 """The recipe of the embedded checkpoint, whole, in a few steps: what comes out is a checkpoint that
 hears, speaks and answers, if only noise, and that a second run finds done."""
 
+import contextlib
 import json
 import os
 import signal
@@ -15,10 +16,12 @@ import numpy as np
 import pytest
 
 from lfm2audio_mlx.engine import Engine
+from lfm2audio_mlx.errors import RequestError
 from lfm2audio_mlx.installed import EMBEDDED
 from lfm2audio_mlx.sampling import GREEDY
 from lfm2audio_mlx.weights import load, open_tensors
 from lfm_train.nano import progress, spoken
+from lfm_train.nano.check import Examination
 from lfm_train.nano.codec import Plans
 from lfm_train.nano.espeak import Espeak
 from lfm_train.nano.grammar import questions
@@ -107,6 +110,50 @@ def test_the_design_is_what_is_shipped_but_for_its_codec_context():
     assert ours.prompts.voices == theirs["prompts"]["voices"]
 
 
+def test_who_knows_nothing_has_no_good_figure(made: Path):
+    """But for silence, in which there is nothing to know."""
+    examination = Examination(made / "nano", 1, 1)
+    parts = [part for part in examination.parts if part.args]  # not the written questions, the size
+    assert parts[0].args[0] == "trained voices"
+    (errors,) = parts[0]()
+    assert errors.value >= 0.9 and not errors.good
+    answers = [figure for part in parts if "questions" in part.args[0] for figure in part()]
+    assert [answer.value for answer in answers] == [0] * 4
+
+
+def test_a_second_run_finds_all_done(made: Path):
+    def kept() -> dict[Path, int]:
+        found = [*made.rglob("state-*"), made / "spoken.npz"]
+        return {path: path.stat().st_mtime_ns for path in found}
+
+    before, weights = kept(), (made / "nano" / "model.safetensors").read_bytes()
+    assert len(before) > 5
+    assert make_nano(SMALL, made) == made / "nano"
+    assert kept() == before
+    assert (made / "nano" / "model.safetensors").read_bytes() == weights
+
+
+def test_what_was_begun_with_another_recipe_is_not_gone_on_with(made: Path):
+    with pytest.raises(RequestError, match="another recipe"):
+        make_nano(replace(SMALL, texts=2), made)
+
+
+def test_a_folder_with_other_things_is_left_alone(espeak: Espeak, tmp_path: Path):
+    other = tmp_path / "nano" / "model.safetensors"
+    other.parent.mkdir()
+    other.touch()
+    for folder in (tmp_path, other):
+        with pytest.raises(RequestError, match="is not empty"):
+            make_nano(SMALL, folder)
+    assert list(tmp_path.rglob("*")) == [other.parent, other]
+
+
+def test_where_nothing_is_trained_there_is_no_progress(listener: Listener, tmp_path: Path):
+    for measure in (progress.encoder_errors, progress.codec_errors):
+        with pytest.raises(RequestError, match=f"{tmp_path} has no .* yet"):
+            next(measure(tmp_path, listener))
+
+
 def test_progress_measures_both_parts(
     made: Path, listener: Listener, monkeypatch: pytest.MonkeyPatch
 ):
@@ -135,12 +182,17 @@ def test_ctrl_c_stops_both_parts(espeak: Espeak, tmp_path: Path):
         text=True,
         start_new_session=True,
     ) as process:
-        under_way = [tmp_path / "nano" / part / "losses.csv" for part in ("encoder", "codec/plain")]
-        while not all(path.exists() for path in under_way):
-            assert process.poll() is None
-            time.sleep(0.1)
-        os.killpg(process.pid, signal.SIGINT)
-        assert process.wait(60) == 130
-        assert process.stderr
-        last = f"nano: stopped; the same command goes on from {tmp_path / 'nano'}"
-        assert process.stderr.read().splitlines() == ["", last]
+        try:
+            parts = [tmp_path / "nano" / part for part in ("encoder", "codec/plain")]
+            deadline = time.monotonic() + 120
+            while not all((part / "losses.csv").exists() for part in parts):
+                assert process.poll() is None and time.monotonic() < deadline
+                time.sleep(0.1)
+            os.killpg(process.pid, signal.SIGINT)
+            assert process.wait(60) == 130
+            assert process.stderr
+            last = f"nano: stopped; the same command goes on from {tmp_path / 'nano'}"
+            assert process.stderr.read().splitlines() == ["", last]
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)

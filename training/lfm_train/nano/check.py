@@ -1,8 +1,8 @@
 """`make nano-check`: what the embedded checkpoint can do, on sentences that were never trained on,
 spoken and recorded anew from a new seed, through the product's own engine as it is shipped.
 
-Prints each figure and what was wanted of it as it comes; exits with 1 if one is not met. Its parts
-run beside each other, a process for each core.
+Prints each figure and what was wanted of it, in this order; exits with 1 if one is not met. Parts
+run beside each other, on all cores.
 Greedy, as the targets are; what `lfm say` gives by itself, which draws, is measured besides.
 """
 
@@ -10,10 +10,9 @@ import argparse
 import random
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from itertools import cycle, islice
 from multiprocessing import get_context
 from pathlib import Path
@@ -24,15 +23,15 @@ import numpy as np
 
 from lfm2audio_mlx import Engine, Sound, Words
 from lfm2audio_mlx.errors import LfmError
-from lfm2audio_mlx.installed import EMBEDDED
+from lfm2audio_mlx.installed import EMBEDDED, folder_size
 from lfm2audio_mlx.sampling import GREEDY
 from lfm_train.nano.espeak import Manner
 from lfm_train.nano.foreign import FOREIGN, NEW_FOREIGN
-from lfm_train.nano.grammar import ANSWERS, Sentence, held_out, questions, sentence
+from lfm_train.nano.grammar import ANSWERS, Sentence, held_out, questions
 from lfm_train.nano.hearing import FRAME, Listener, placed, roughened
 from lfm_train.nano.sounds import RATE, music, noise, silence
 from lfm_train.nano.sphinx import Sphinx
-from lfm_train.nano.voices import SPEAKERS, draw_manner
+from lfm_train.nano.voices import SPEAKERS, draw_manner, in_language
 
 LARGEST = 10_000_000
 """Bytes of the shipped folder."""
@@ -70,16 +69,17 @@ class Examination:
         self.folder, self.seed, self.count = folder, seed, count
         self.engine = engine = Engine.load(folder)
         self.listener, self.sphinx = Listener(engine.config.features), Sphinx()
-        self.new = list(islice(held_out(questions=True), count))
+        self.new = list(held_out(random.Random("questions"), questions=True))[:count]
         self.fixed = [question for question in questions() if question.text in ANSWERS]
 
     def _draw(self, what: str) -> random.Random:
         return random.Random(f"{self.seed} {what}")
 
     def _sentences(self, what: str) -> Iterator[tuple[random.Random, Sentence]]:
+        """Each another, or one bad one would count for many."""
         draw = self._draw(what)
-        for _ in range(self.count):
-            yield draw, sentence(draw, testing=True)
+        for said in list(islice(held_out(draw), self.count)):
+            yield draw, said
 
     def _recorded(self, text: str, manner: Manner, draw: random.Random) -> np.ndarray:
         """Somebody saying something, as a microphone gets it."""
@@ -118,9 +118,7 @@ class Examination:
             return music(draw, seconds)
         phrases = NEW_FOREIGN if kind == "other languages" else FOREIGN
         language = draw.choice(list(phrases))
-        manner = draw_manner(draw, "voice")
-        voice = "+".join([language, *manner.voice.split("+")[1:]])
-        manner = Manner(voice, manner.speed, manner.pitch, manner.range, manner.gap)
+        manner = in_language(language, draw_manner(draw, "voice"))
         return self._recorded(draw.choice(phrases[language]), manner, draw)
 
     def _spoken(self, voice: str) -> Iterator[Figure]:
@@ -131,14 +129,14 @@ class Examination:
         own: list[str] = []
         drawn: list[str] = []
         espeak, rate = self.listener.espeak, self.engine.sample_rate
-        for _, said in self._sentences(f"say, {voice}"):
+        for draw, said in self._sentences(f"say, {voice}"):
             truth.append(said.text)
             original, _ = espeak(said.text, SPEAKERS[voice])
             theirs.append(self.sphinx.hear(original, espeak.rate))
             made = _joined(self.engine.say(said.text, voice=voice, sampling=GREEDY))
             ours.append(self.sphinx.hear(made, rate))
             own.append(self._heard(made, rate))
-            made = _joined(self.engine.say(said.text, voice=voice, seed=self.seed))
+            made = _joined(self.engine.say(said.text, voice=voice, seed=draw.getrandbits(32)))
             drawn.append(self._heard(made, rate))
         wer, count = partial(jiwer.wer, truth), len(truth)
         limit = float(wer(theirs))
@@ -168,11 +166,10 @@ class Examination:
         yield Figure("right answers, typed", right / len(asked), 0.98, "at least", len(asked))
 
     def _size(self) -> Iterator[Figure]:
-        size = sum(path.stat().st_size for path in self.folder.iterdir())
-        yield Figure("bytes", size, LARGEST)
+        yield Figure("bytes", folder_size(self.folder), LARGEST)
 
     @property
-    def parts(self) -> tuple[Callable[[], Iterator[Figure]], ...]:
+    def parts(self) -> tuple[partial[Iterator[Figure]], ...]:
         wordless = ("silence", "white noise", "music", "trained languages", "other languages")
         few = max(1, self.count // 4)
         return (
@@ -183,8 +180,8 @@ class Examination:
             *(partial(self._spoken, voice) for voice in SPEAKERS),
             partial(self._answered, "new questions", self.new, self.count),
             partial(self._answered, "fixed questions", self.fixed, few),
-            self._typed,
-            self._size,
+            partial(self._typed),
+            partial(self._size),
         )
 
 
@@ -198,14 +195,9 @@ def _joined(pieces: Iterable[Sound]) -> np.ndarray:
     return np.concatenate(found) if found else np.zeros(24_000, np.float32)
 
 
-@cache
-def _examination(folder: Path, seed: int, count: int) -> Examination:
-    return Examination(folder, seed, count)
-
-
 def _part(folder: Path, seed: int, count: int, index: int) -> list[Figure]:
-    """One part, in a process that keeps the model for the next."""
-    return list(_examination(folder, seed, count).parts[index]())
+    """One part, in a process of its own."""
+    return list(Examination(folder, seed, count).parts[index]())
 
 
 def main() -> int:
@@ -232,8 +224,9 @@ def _examine(folder: Path, seed: int, count: int) -> bool:
     print(f"seed {seed}\n{'figure':42}{'measured':>10}  {'wanted':22}{'of':>4}", flush=True)
     # Ctrl-C ends a part at once and without a word.
     quiet = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    with ProcessPoolExecutor(mp_context=get_context("spawn"), initializer=quiet) as pool:
-        for figures in pool.map(partial(_part, folder, seed, count), parts):
+    # espeak-ng remembers what it said: in a new process each time, a seed gives the same again.
+    with get_context("spawn").Pool(initializer=quiet, maxtasksperchild=1) as pool:
+        for figures in pool.imap(partial(_part, folder, seed, count), parts):
             for figure in figures:
                 print(figure.line, flush=True)
                 good &= figure.good

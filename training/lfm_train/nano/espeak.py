@@ -1,12 +1,13 @@
 """Speech by the espeak-ng library, in this process: sound, and where each word begins.
 
 Its C interface is in `speak_lib.h` of https://github.com/espeak-ng/espeak-ng. It keeps one global
-state, so there is one `Espeak` in a process.
+state: the sound goes to whoever asked last.
 """
 
 import ctypes
 import ctypes.util
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from lfm2audio_mlx.errors import RequestError
 
 __all__ = ["Espeak", "Manner"]
 
+HOMEBREW = "/opt/homebrew/lib/libespeak-ng.dylib"
+"""Where only Homebrew's own Python looks."""
 SYNCHRONOUS = 2
 UTF8, PHONEMES = 0x1, 0x100
 WORD, LIST_END = 1, 0
@@ -55,18 +58,22 @@ class Espeak:
     """The library, ready to speak.
 
     Raises:
-        RequestError: it is not installed.
+        RequestError: it is not installed, or only in part.
     """
 
     def __init__(self) -> None:
-        name = ctypes.util.find_library("espeak-ng")
-        if name is None:
+        name = ctypes.util.find_library("espeak-ng") or (
+            HOMEBREW if Path(HOMEBREW).exists() else ""
+        )
+        if not name:
             raise RequestError(
                 "espeak-ng's library was not found: `apt install espeak-ng` or "
                 "`brew install espeak-ng`"
             )
         self._library = ctypes.CDLL(name)
         self.rate: int = self._library.espeak_Initialize(SYNCHRONOUS, 0, None, 0)
+        if self.rate <= 0:
+            raise RequestError("espeak-ng's library has no data: install it again")
         self._callback = _CALLBACK(self._receive)  # kept, or it would be freed
         self._library.espeak_TextToPhonemes.restype = ctypes.c_char_p
         self._blocks: list[np.ndarray] = []

@@ -203,31 +203,99 @@ FOREIGN: dict[str, tuple[str, ...]] = {
         "kituo cha karibu kiko wapi",
         "dada yangu anaishi katika nyumba ndogo",
     ),
+    "cmn-latn-pinyin": (
+        "nǐ hǎo jīn tiān zěn me yàng",
+        "wǒ xiǎng yào yì bēi kā fēi",
+        "huǒ chē bā diǎn chū fā",
+        "zuì jìn de chē zhàn zài nǎ lǐ",
+        "wǒ mèi mei zhù zài xiǎo fáng zi lǐ",
+    ),
+    "gn": (
+        "mba'éichapa reime ko'ẽ porã",
+        "che aipota y ro'ysã",
+        "moõpa oime tenda",
+        "che reindy oiko peteĩ óga michĩme",
+    ),
+    "qu": (
+        "allillanchu kashanki wayqey",
+        "chiri unuta munani",
+        "maypitaq kashan hatun ñan",
+        "ñañayqa huchuy wasipi tiyan",
+    ),
+    "ku": (
+        "rojbaş tu çawa yî îro",
+        "ez qehweyekê bi şîr dixwazim",
+        "îstgeha herî nêzîk li ku ye",
+        "xwişka min di xaniyekî biçûk de dijî",
+    ),
+    "om": (
+        "akkam bulte har'a",
+        "buna aannan waliin nan barbaada",
+        "konkolaataan sa'aatii saddeetitti deema",
+        "obboleettiin koo mana xiqqaa keessa jiraatti",
+    ),
+    "tn": (
+        "dumela o tsogile jang",
+        "ke batla kofi le mashi",
+        "terena e tsamaya ka nako ya borobedi",
+        "kgaitsadiake o nna mo ntlong e nnye",
+    ),
+    "ht": (
+        "bonjou kijan ou ye jodi a",
+        "mwen ta renmen yon kafe ak lèt",
+        "tren an ap pati a wit è",
+        "ki kote estasyon ki pi pre a",
+    ),
+    "nci": (
+        "cualli tonalli quen tica",
+        "niquinequi atl itztic",
+        "campa ca in tepetl",
+        "nohueltiuh chanti ipan tepitzin calli",
+    ),
+    "uz": (
+        "assalomu alaykum bugun qalaysiz",
+        "men bir piyola choy istayman",
+        "poyezd toshkentdan ertalab chiqadi",
+        "bizning uyimiz daryo bo'yida",
+    ),
+    "lb": (
+        "gudde moien wéi geet et dir haut",
+        "ech hätt gär e kaffi mat mëllech",
+        "den zuch op lëtzebuerg fiert um aacht",
+        "wou ass déi nächst gare",
+    ),
 }
 
 NEW_FOREIGN: dict[str, tuple[str, ...]] = {
-    "fi": (
-        "hyvää huomenta mitä kuuluu tänään",
-        "ottaisin kupin kahvia maidolla kiitos",
-        "juna helsinkiin lähtee kello kahdeksan",
-        "missä on lähin rautatieasema",
-    ),
-    "cs": (
-        "dobré ráno jak se dnes máte",
-        "dal bych si kávu s mlékem prosím",
-        "vlak do prahy odjíždí v osm hodin",
-        "kde je nejbližší nádraží",
-    ),
     "hu": (
         "jó reggelt hogy vagy ma",
         "szeretnék egy kávét tejjel kérem",
         "a vonat budapestre nyolc órakor indul",
         "hol van a legközelebbi állomás",
     ),
-    "tr": (
-        "merhaba nereye gidiyorsun",
-        "bir kahve istiyorum lütfen",
-        "tren saat sekizde gidiyor",
-        "bu otobüs nereye gider",
+    "vi": (
+        "chào buổi sáng bạn có khỏe không",
+        "tôi muốn một ly cà phê sữa",
+        "tàu đi hà nội khởi hành lúc tám giờ",
+        "nhà ga gần nhất ở đâu",
+    ),
+    "mt": (
+        "bonġu kif int illum",
+        "nixtieq kikkra kafè bil ħalib jekk jogħġbok",
+        "tal linja lejn il belt titlaq fit tmienja",
+        "fejn hi l eqreb stazzjon",
+    ),
+    "ga": (
+        "maidin mhaith conas atá tú inniu",
+        "ba mhaith liom cupán caife le bainne",
+        "imíonn an traein go gaillimh ar a hocht",
+        "cá bhfuil an stáisiún is gaire",
+    ),
+    "mi": (
+        "ata mārie kei te pēhea koe",
+        "he kawhe me te miraka māku",
+        "ka wehe te tereina ā te waru karaka",
+        "kei hea te teihana tata",
     ),
 }
+"""Of other families than those, or of far branches."""

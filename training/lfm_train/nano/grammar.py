@@ -111,6 +111,11 @@ WEIGHTS = {"set a timer": 4, "timer set": 4, "set the": 3, "setting": 3, "wake m
 """Templates that begin so are drawn so many times as often, for the many numbers in them."""
 
 
+PATIENCE = 2000
+"""So many draws without a new sentence, and there are no more: of questions to test with there are
+about a hundred."""
+
+
 @dataclass(frozen=True)
 class Sentence:
     """`answer` is "" where there is none."""
@@ -170,8 +175,7 @@ def digits(draw: random.Random) -> str:
 
 def word_salad(draw: random.Random) -> str:
     """One to seven words of the vocabulary without sense, more often few: with them one learns
-    words, and not sentences by heart. By chance they would make a held-out sentence: they do not.
-    """
+    words, and not sentences by heart. Nothing that would be held out, sentence or not."""
     words = vocabulary()
     while True:
         count = draw.choice((1, 1, 2, 2, 3, 4, 5, 6, 7))
@@ -191,7 +195,7 @@ def spliced(draw: random.Random) -> str:
 
 def text_to_learn(draw: random.Random, salad: float, splices: float) -> str:
     """Words without sense and spliced sentences, in these shares, and whole ones. Who learns whole
-    ones alone knows them by heart, and takes "stopping the jazz" for "stopping the timer"."""
+    ones alone knows them by heart, and says what was met for what was not."""
     kind = draw.random()
     if kind < salad:
         return word_salad(draw)
@@ -218,17 +222,15 @@ def questions() -> Iterator[Sentence]:
                 yield made
 
 
-def held_out(questions: bool = False) -> Iterator[Sentence]:
-    """Sentences to test with, each once, in an order that never changes."""
-    draw, seen = random.Random(0), set[str]()
-    misses = 0
-    while misses < 2000:
+def held_out(draw: random.Random, *, questions: bool = False) -> Iterator[Sentence]:
+    """Sentences to test with, each once, until there seem to be no more."""
+    seen, misses = set[str](), 0
+    while misses < PATIENCE:
         found = sentence(draw, questions=questions, testing=True)
-        if found.text in seen:
-            misses += 1
-            continue
-        seen.add(found.text)
-        yield found
+        misses = misses + 1 if found.text in seen else 0
+        if not misses:
+            seen.add(found.text)
+            yield found
 
 
 CLASSES = {word: index for index, word in enumerate(vocabulary(), 1)}

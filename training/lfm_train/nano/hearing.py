@@ -18,14 +18,14 @@ from lfm_train.nano.espeak import Espeak, Manner
 from lfm_train.nano.foreign import FOREIGN
 from lfm_train.nano.grammar import text_to_learn
 from lfm_train.nano.sounds import RATE, music, noise, silence
-from lfm_train.nano.voices import SPEAKERS, draw_manner, in_brackets
+from lfm_train.nano.voices import SPEAKERS, draw_manner, in_brackets, in_language
 
 __all__ = ["FRAME", "Heard", "Listener", "Recorded", "placed", "roughened"]
 
 FRAME = 1280
 """Samples that one position of the backbone hears: 80 ms."""
 
-SALAD, SPLICED, WORDLESS, OWN_VOICES, SHIFTED = 0.45, 0.12, 0.15, 0.12, 0.4
+SALAD, SPLICED, WORDLESS, OWN_VOICES, SHIFTED = 0.45, 0.12, 0.2, 0.12, 0.4
 """Shares: words without sense, halves of two sentences, no words at all; among those who speak the
 checkpoint's own voices; among the others shifted accents."""
 MISREAD = 0.5
@@ -94,7 +94,7 @@ class Listener:
     def wordless(self, draw: random.Random) -> np.ndarray:
         """Silence, noise, music or another language."""
         seconds = draw.uniform(0.4, 3.0)
-        kind = draw.choice(("silence", "noise", "music", "foreign", "foreign", "foreign"))
+        kind = draw.choice(("silence", "noise", "music", *["foreign"] * 5))
         if kind == "silence":
             return silence(draw, seconds)
         if kind == "noise":
@@ -109,9 +109,7 @@ class Listener:
             text = " ".join(draw.sample(words, draw.randint(2, 8)))
         if draw.random() < MISREAD:
             language = draw.choice(list(FOREIGN))
-        variant = draw_manner(draw)
-        voice = "+".join([language, *variant.voice.split("+")[1:]])
-        manner = Manner(voice, variant.speed, variant.pitch, variant.range, variant.gap)
+        manner = in_language(language, draw_manner(draw))
         return self.speak(text, manner).samples[: int(3.5 * RATE)]
 
     def batches(self, step: int, size: int, group: int) -> list[list[Recorded]]:

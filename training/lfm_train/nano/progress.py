@@ -7,6 +7,7 @@ on speech before and after the codec.
 
 import argparse
 import random
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import jiwer
 import mlx.core as mx
 import numpy as np
 
+from lfm2audio_mlx.errors import LfmError, RequestError
 from lfm_train.codec.codec import TrainedCodec
 from lfm_train.nano.encoder import Recogniser, read
 from lfm_train.nano.grammar import sentence
@@ -27,19 +29,33 @@ from lfm_train.training import resume
 SENTENCES = 60
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description="Measure what is trained so far.")
     parser.add_argument("folder", type=Path, help="where `make nano` works")
     folder: Path = parser.parse_args().folder
-    listener = Listener(design().features)
-    for name, value in (*encoder_errors(folder, listener), *codec_errors(folder, listener)):
-        print(f"{name:40} {value:.1%}")
+    try:
+        listener = Listener(design().features)
+        for measure in (encoder_errors, codec_errors):
+            for name, value in measure(folder, listener):
+                print(f"{name:40} {value:.1%}", flush=True)
+    except LfmError as error:
+        print(f"progress: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _trained(step: int, folder: Path, what: str) -> int:
+    if not step:
+        raise RequestError(f"{folder} has no {what} yet: `make nano` keeps one every 200 steps")
+    return step
 
 
 def encoder_errors(folder: Path, listener: Listener) -> Iterator[tuple[str, float]]:
     """In voices that were trained, new voices, new accents; without noise."""
     model = Recogniser(design())
-    step = resume(model, folder / "encoder")
+    step = _trained(resume(model, folder / "encoder"), folder, "encoder")
     model.eval()
     for new in ("", "voice", "accent"):
         draw = random.Random(f"progress {new}")
@@ -59,9 +75,8 @@ def codec_errors(folder: Path, listener: Listener) -> Iterator[tuple[str, float]
     assert config.mimi is not None
     codec = TrainedCodec(config.mimi, INNER, config.codebooks, config.codebook_size)
     codec.quantised = True
-    step = resume(codec, folder / "codec" / "decoder") or resume(
-        codec, folder / "codec" / "quantised"
-    )
+    stages = [folder / "codec" / stage for stage in ("decoder", "quantised")]
+    step = _trained(resume(codec, stages[0]) or resume(codec, stages[1]), folder, "codec")
     for voice, manner in SPEAKERS.items():
         draw = random.Random("progress")
         truth = [sentence(draw, testing=True).text for _ in range(SENTENCES)]
@@ -76,4 +91,4 @@ def codec_errors(folder: Path, listener: Listener) -> Iterator[tuple[str, float]
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

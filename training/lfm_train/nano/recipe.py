@@ -16,6 +16,7 @@ from typing import Any
 import mlx.core as mx
 
 from lfm2audio_mlx.config import FORMAT, ModelConfig, parse_config
+from lfm2audio_mlx.errors import RequestError
 from lfm2audio_mlx.installed import EMBEDDED
 from lfm2audio_mlx.models.lfm2_audio import Lfm2Audio
 from lfm2audio_mlx.text.tokenizer import Tokenizer
@@ -106,12 +107,14 @@ def make_nano(recipe: Recipe, folder: Path) -> Path:
     """Train all of it in `folder`; the converted checkpoint.
 
     Raises:
-        RequestError: espeak-ng is not installed.
+        RequestError: espeak-ng is not installed; the folder is another recipe's, or has other
+            things in it.
     """
     Espeak()
-    folder.mkdir(parents=True, exist_ok=True)
+    _begin(recipe, folder)
     # The codec needs nothing of the encoder: each has a core of its own.
-    side = multiprocessing.get_context("spawn").Process(target=_beside, args=(recipe, folder))
+    process = multiprocessing.get_context("spawn").Process
+    side = process(target=_beside, args=(recipe, folder), daemon=True)
     side.start()
     encoder = _encoder(recipe, folder)
     side.join()
@@ -126,6 +129,19 @@ def make_nano(recipe: Recipe, folder: Path) -> Path:
     shipped = convert(folder / "original", folder / "nano", recipe.shipped, "nano")
     _unpack(shipped, folder)
     return shipped
+
+
+def _begin(recipe: Recipe, folder: Path) -> None:
+    """Make the folder, or see that it is this recipe's: what is done is not done again."""
+    told = folder / "recipe.txt"
+    if told.exists():
+        if told.read_text("utf-8") != f"{recipe}\n":
+            raise RequestError(f"{folder} was begun with another recipe: name a new folder")
+        return
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise RequestError(f"{folder} is not empty: name a new folder, or one to go on with")
+    folder.mkdir(parents=True, exist_ok=True)
+    told.write_text(f"{recipe}\n", "utf-8")
 
 
 def _unpack(shipped: Path, folder: Path) -> None:

@@ -9,7 +9,7 @@ import mlx.core as mx
 import numpy as np
 from rich.progress import track
 
-from lfm_train.nano.codec import TrainedCodec
+from lfm_train.codec.codec import TrainedCodec
 from lfm_train.nano.espeak import Espeak
 from lfm_train.nano.grammar import questions
 from lfm_train.nano.speaking import speech, text_to_speak

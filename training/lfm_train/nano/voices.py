@@ -7,10 +7,11 @@ sentence.
 
 import random
 import re
+from dataclasses import replace
 
 from lfm_train.nano.espeak import Espeak, Manner
 
-__all__ = ["SPEAKERS", "draw_manner", "in_brackets", "shifted"]
+__all__ = ["SPEAKERS", "draw_manner", "in_brackets", "in_language", "shifted"]
 
 ACCENTS = ("en-us", "en-us-nyc", "en", "en-gb-x-rp", "en-gb-x-gbcwmd")
 NEW_ACCENTS = ("en-029", "en-gb-x-gbclan", "en-gb-scotland")
@@ -76,6 +77,12 @@ def draw_manner(draw: random.Random, new: str = "") -> Manner:
         range=draw.randint(25, 75),
         gap=draw.choice((0, 0, 0, 1, 3, 6)),
     )
+
+
+def in_language(language: str, manner: Manner) -> Manner:
+    """As `manner`, in another language."""
+    variant = manner.voice.partition("+")[2]
+    return replace(manner, voice=f"{language}+{variant}" if variant else language)
 
 
 def in_brackets(espeak: Espeak, text: str, voice: str, draw: random.Random) -> str:
