@@ -2,15 +2,12 @@
 
 import random
 import re
-import unicodedata
 from functools import cache
 from itertools import islice
 
 import pytest
 
 from lfm2audio_mlx.text.tokenizer import Tokenizer
-from lfm_train.nano.espeak import Espeak, Manner
-from lfm_train.nano.foreign import FOREIGN, NEW_FOREIGN
 from lfm_train.nano.grammar import (
     ANSWERS,
     SLOTS,
@@ -206,34 +203,3 @@ def test_what_is_held_out_stays_so():
     ]
     assert is_held_out("set the volume to twenty eight")
     assert not is_held_out("set the volume to twenty nine")
-
-
-# Other languages
-
-
-def test_other_languages_to_test_with_are_others():
-    """Their words, too: a relative of one that was trained on would be half known."""
-    assert not FOREIGN.keys() & NEW_FOREIGN.keys()
-    met = {word for phrases in FOREIGN.values() for text in phrases for word in text.split()}
-    for phrases in NEW_FOREIGN.values():
-        words = {word for text in phrases for word in text.split()}
-        assert len(words & met) < 0.2 * len(words)
-
-
-def test_espeak_speaks_them(espeak: Espeak):
-    """A voice that is missing would end a training in its middle."""
-    for language, phrases in (FOREIGN | NEW_FOREIGN).items():
-        samples, _ = espeak(phrases[0], Manner(f"{language}+f2"))
-        assert len(samples) > espeak.rate / 2
-
-
-def test_other_languages_are_no_sentences_of_ours():
-    texts = [text for phrases in (FOREIGN | NEW_FOREIGN).values() for text in phrases]
-    assert len(set(texts)) == len(texts)
-    assert not [text for text in texts if set(text.split()) <= WORDS]
-
-
-def test_they_can_be_read_as_another():
-    """In a script that it does not know, espeak-ng names letters, in English."""
-    letters = {letter for phrases in FOREIGN.values() for text in phrases for letter in text}
-    assert {unicodedata.name(letter).split()[0] for letter in letters - set(" '")} == {"LATIN"}

@@ -1,8 +1,14 @@
 """Everyday phrases in other languages, by espeak-ng's names of these: what is not to be written
 down. Languages to train on, and others to test with. All in Latin letters, so that one's phrases
-can be read as if they were another's."""
+can be read as if they were another's.
 
-__all__ = ["FOREIGN", "NEW_FOREIGN"]
+Of these alone there are too few to learn what is foreign: half of what is said are words that no
+language has, made of the halves of two.
+"""
+
+import random
+
+__all__ = ["FOREIGN", "NEW_FOREIGN", "foreign_text"]
 
 FOREIGN: dict[str, tuple[str, ...]] = {
     "de": (
@@ -299,3 +305,24 @@ NEW_FOREIGN: dict[str, tuple[str, ...]] = {
     ),
 }
 """Of other families than those, or of far branches."""
+
+
+COINED, MISREAD = 0.5, 0.5
+"""Shares of texts of words that are made up, and of those that another language reads."""
+WORDS = [word for phrases in FOREIGN.values() for text in phrases for word in text.split()]
+
+
+def foreign_text(draw: random.Random) -> tuple[str, str]:
+    """Something to say, and the language to read it in."""
+    language = draw.choice(list(FOREIGN))
+    if draw.random() < COINED:
+        text = " ".join(_coined(draw) for _ in range(draw.randint(2, 8)))
+    else:
+        text = draw.choice(FOREIGN[language])
+    return text, draw.choice(list(FOREIGN)) if draw.random() < MISREAD else language
+
+
+def _coined(draw: random.Random) -> str:
+    """A first half and a second half."""
+    first, second = draw.choice(WORDS), draw.choice(WORDS)
+    return first[: -(-len(first) // 2)] + second[len(second) // 2 :]

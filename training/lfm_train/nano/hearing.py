@@ -15,7 +15,7 @@ import soxr
 from lfm2audio_mlx.audio.features import log_mel
 from lfm2audio_mlx.config import FeatureConfig
 from lfm_train.nano.espeak import Espeak, Manner
-from lfm_train.nano.foreign import FOREIGN
+from lfm_train.nano.foreign import foreign_text
 from lfm_train.nano.grammar import text_to_learn
 from lfm_train.nano.sounds import RATE, music, noise, silence
 from lfm_train.nano.voices import SPEAKERS, draw_manner, in_brackets, in_language
@@ -25,12 +25,9 @@ __all__ = ["FRAME", "Heard", "Listener", "Recorded", "placed", "roughened"]
 FRAME = 1280
 """Samples that one position of the backbone hears: 80 ms."""
 
-SALAD, SPLICED, WORDLESS, OWN_VOICES, SHIFTED = 0.45, 0.12, 0.2, 0.12, 0.4
+SALAD, SPLICED, WORDLESS, OWN_VOICES, SHIFTED = 0.45, 0.12, 0.25, 0.12, 0.4
 """Shares: words without sense, halves of two sentences, no words at all; among those who speak the
 checkpoint's own voices; among the others shifted accents."""
-MISREAD = 0.5
-"""Share of foreign phrases that are read as another language, which makes one that nobody speaks:
-of real ones alone there are too few to learn what is foreign."""
 
 
 @dataclass(frozen=True)
@@ -94,21 +91,14 @@ class Listener:
     def wordless(self, draw: random.Random) -> np.ndarray:
         """Silence, noise, music or another language."""
         seconds = draw.uniform(0.4, 3.0)
-        kind = draw.choice(("silence", "noise", "music", *["foreign"] * 5))
+        kind = draw.choice(("silence", "noise", "music", *["foreign"] * 6))
         if kind == "silence":
             return silence(draw, seconds)
         if kind == "noise":
             return noise(draw, seconds)
         if kind == "music":
             return music(draw, seconds)
-        language = draw.choice(list(FOREIGN))
-        words = [word for phrase in FOREIGN[language] for word in phrase.split()]
-        if draw.random() < 0.5:
-            text = draw.choice(FOREIGN[language])
-        else:
-            text = " ".join(draw.sample(words, draw.randint(2, 8)))
-        if draw.random() < MISREAD:
-            language = draw.choice(list(FOREIGN))
+        text, language = foreign_text(draw)
         manner = in_language(language, draw_manner(draw))
         return self.speak(text, manner).samples[: int(3.5 * RATE)]
 
