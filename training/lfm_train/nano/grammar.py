@@ -111,6 +111,8 @@ WEIGHTS = {"set a timer": 4, "timer set": 4, "set the": 3, "setting": 3, "wake m
 """Templates that begin so are drawn so many times as often, for the many numbers in them."""
 
 
+HOMOPHONES = ("for", "to")
+"""What sounds like a number: only sense tells which it is."""
 PATIENCE = 2000
 """So many draws without a new sentence, and there are no more: of questions to test with there are
 about a hundred."""
@@ -176,7 +178,7 @@ def digits(draw: random.Random) -> str:
 def word_salad(draw: random.Random) -> str:
     """One to seven words of the vocabulary without sense, more often few: with them one learns
     words, and not sentences by heart. Nothing that would be held out, sentence or not."""
-    words = vocabulary()
+    words = [word for word in vocabulary() if word not in HOMOPHONES]
     while True:
         count = draw.choice((1, 1, 2, 2, 3, 4, 5, 6, 7))
         text = " ".join(draw.choice(words) for _ in range(count))

@@ -25,7 +25,7 @@ __all__ = ["FRAME", "Heard", "Listener", "Recorded", "placed", "roughened"]
 FRAME = 1280
 """Samples that one position of the backbone hears: 80 ms."""
 
-SALAD, SPLICED, WORDLESS, OWN_VOICES, SHIFTED = 0.45, 0.12, 0.25, 0.12, 0.4
+SALAD, SPLICED, WORDLESS, OWN_VOICES, SHIFTED = 0.45, 0.12, 0.15, 0.12, 0.4
 """Shares: words without sense, halves of two sentences, no words at all; among those who speak the
 checkpoint's own voices; among the others shifted accents."""
 

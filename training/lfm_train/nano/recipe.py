@@ -86,7 +86,7 @@ NANO = Recipe(
     codec_batch=16,
     texts=6000,
     language=Plan(7400, 1.5e-3, warmup=150, group=4, name="language"),
-    mixture=Mixture(transcriptions=10, readings=10, dialogues=10),
+    mixture=Mixture(transcriptions=16, readings=8, dialogues=8),
     weighting=Weighting(tuple(100 ** (1 - i / 7) for i in range(8))),
     shipped=SHIPPED,
 )
