@@ -5,7 +5,7 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 
-from lfm2audio_mlx.errors import LfmError
+from lfm_train.command import ended
 from lfm_train.finetune import Tuning, finetune
 
 HELP = {
@@ -32,15 +32,11 @@ def main() -> int:
     given = vars(parser.parse_args())
     source, data, target = (given.pop(name) for name in ("checkpoint", "data", "output"))
     work = given.pop("work") or target.with_name(f"{target.name}.work")
-    try:
-        finetune(source, data, target, work, Tuning(**given))
-    except LfmError as error:
-        print(f"lfm_train: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print(f"\nlfm_train: stopped; the same command goes on from {work}", file=sys.stderr)
-        return 130
-    return 0
+    return ended(
+        "lfm_train",
+        lambda: finetune(source, data, target, work, Tuning(**given)),
+        f"stopped; the same command goes on from {work}",
+    )
 
 
 if __name__ == "__main__":

@@ -177,6 +177,11 @@ def test_the_answer_has_the_question_s_words():
         )
 
 
+def test_held_out_sentences_have_70_of_the_words():
+    """The others stand only in sentences without a slot, or without a filling to keep back."""
+    assert len({word for found in kept() for word in found.text.split()}) == 70
+
+
 def test_held_out_questions_have_their_answers():
     found = list(held_out(random.Random(1), questions=True))
     assert len(found) == len(set(found)) == 113

@@ -79,6 +79,7 @@ def test_texts_are_words_without_sense_too():
     """No held-out sentence, but words in orders that no sentence has them in."""
     draw = random.Random(0)
     found = [text_to_speak(draw) for _ in range(1000)]
+    assert {word for text in found for word in text.split()} <= CLASSES.keys()
     assert not any(map(is_held_out, found))
     pairs = {pair for text in found for pair in pairwise(text.split())}
     sensible = {pair for _ in range(5000) for pair in pairwise(sentence(draw).text.split())}

@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from lfm2audio_mlx.errors import LfmError
+from lfm_train.command import ended
 from lfm_train.nano.recipe import NANO, make_nano
 
 
@@ -12,15 +12,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Make the embedded checkpoint.")
     parser.add_argument("folder", type=Path, help="where the work is kept, and gone on with")
     folder = parser.parse_args().folder
-    try:
-        print(make_nano(NANO, folder))
-    except LfmError as error:
-        print(f"nano: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print(f"\nnano: stopped; the same command goes on from {folder}", file=sys.stderr)
-        return 130
-    return 0
+    return ended(
+        "nano",
+        lambda: print(make_nano(NANO, folder)),
+        f"stopped; the same command goes on from {folder}",
+    )
 
 
 if __name__ == "__main__":

@@ -8,11 +8,10 @@ Greedy, as the targets are; what `lfm say` gives by itself, which draws, is meas
 
 import argparse
 import random
-import signal
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from itertools import cycle, islice
 from multiprocessing import get_context
 from pathlib import Path
@@ -22,9 +21,9 @@ import jiwer
 import numpy as np
 
 from lfm2audio_mlx import Engine, Sound, Words
-from lfm2audio_mlx.errors import LfmError
 from lfm2audio_mlx.installed import EMBEDDED, folder_size
 from lfm2audio_mlx.sampling import GREEDY
+from lfm_train.command import ended, out_of_reach
 from lfm_train.nano.espeak import Manner
 from lfm_train.nano.foreign import FOREIGN, NEW_FOREIGN
 from lfm_train.nano.grammar import ANSWERS, Sentence, held_out, questions
@@ -68,9 +67,17 @@ class Examination:
     def __init__(self, folder: Path, seed: int, count: int):
         self.folder, self.seed, self.count = folder, seed, count
         self.engine = engine = Engine.load(folder)
-        self.listener, self.sphinx = Listener(engine.config.features), Sphinx()
-        self.new = list(held_out(random.Random("questions"), questions=True))[:count]
-        self.fixed = [question for question in questions() if question.text in ANSWERS]
+        self.listener = Listener(engine.config.features)
+
+    @cached_property
+    def new(self) -> list[Sentence]:
+        """Questions that were never asked in training."""
+        return list(held_out(random.Random("questions"), questions=True))[: self.count]
+
+    @cached_property
+    def fixed(self) -> list[Sentence]:
+        """Questions without a slot."""
+        return [question for question in questions() if question.text in ANSWERS]
 
     def _draw(self, what: str) -> random.Random:
         return random.Random(f"{self.seed} {what}")
@@ -90,7 +97,7 @@ class Examination:
     def _heard(self, samples: np.ndarray, rate: int = RATE) -> str:
         return self.engine.transcribe((samples, rate)).text
 
-    def _words(self, voices: str, new: str, wanted: float) -> Iterator[Figure]:
+    def _word_errors(self, voices: str, new: str, wanted: float) -> Iterator[Figure]:
         name = f"word error, {voices}"
         truth: list[str] = []
         heard: list[str] = []
@@ -128,13 +135,13 @@ class Examination:
         ours: list[str] = []
         own: list[str] = []
         drawn: list[str] = []
-        espeak, rate = self.listener.espeak, self.engine.sample_rate
+        espeak, rate, sphinx = self.listener.espeak, self.engine.sample_rate, Sphinx()
         for draw, said in self._sentences(f"say, {voice}"):
             truth.append(said.text)
             original, _ = espeak(said.text, SPEAKERS[voice])
-            theirs.append(self.sphinx.hear(original, espeak.rate))
+            theirs.append(sphinx.hear(original, espeak.rate))
             made = _joined(self.engine.say(said.text, voice=voice, sampling=GREEDY))
-            ours.append(self.sphinx.hear(made, rate))
+            ours.append(sphinx.hear(made, rate))
             own.append(self._heard(made, rate))
             made = _joined(self.engine.say(said.text, voice=voice, seed=draw.getrandbits(32)))
             drawn.append(self._heard(made, rate))
@@ -144,15 +151,17 @@ class Examination:
         yield Figure(f"say, then transcribe, {voice}", float(wer(own)), 0.03, count=count)
         yield Figure(f"the same, drawn, {voice}", float(wer(drawn)), 0.03, count=count)
 
-    def _answered(self, kind: str, asked: list[Sentence], count: int) -> Iterator[Figure]:
+    def _answered(
+        self, kind: str, asked: Callable[[], list[Sentence]], count: int
+    ) -> Iterator[Figure]:
         """Spoken questions, and their answers in words and in sound."""
         draw, right, sounded = self._draw(kind), 0, 0
         # There are about a hundred: each is asked by several.
-        for question in islice(cycle(asked), count):
+        for question in islice(cycle(asked()), count):
             sound = self._recorded(question.text, draw_manner(draw), draw)
             parts = list(self.engine.chat(audio=GREEDY).reply((sound, RATE)))
             voice = _joined(part for part in parts if isinstance(part, Sound))
-            right += _words(parts) == question.answer
+            right += _text(parts) == question.answer
             sounded += self._heard(voice, self.engine.sample_rate) == question.answer
         yield Figure(f"right answers, {kind}, in words", right / count, 0.98, "at least", count)
         yield Figure(f"right answers, {kind}, in sound", sounded / count, 0.95, "at least", count)
@@ -162,7 +171,7 @@ class Examination:
         asked, right = [*self.fixed, *self.new], 0
         for question in asked:
             parts = self.engine.chat(mode="sequential").reply(question.text)
-            right += _words(parts) == question.answer
+            right += _text(parts) == question.answer
         yield Figure("right answers, typed", right / len(asked), 0.98, "at least", len(asked))
 
     def _size(self) -> Iterator[Figure]:
@@ -173,19 +182,19 @@ class Examination:
         wordless = ("silence", "white noise", "music", "trained languages", "other languages")
         few = max(1, self.count // 4)
         return (
-            partial(self._words, "trained voices", "", 0.01),
-            partial(self._words, "new voices", "voice", 0.05),
-            partial(self._words, "new accents", "accent", 0.05),
+            partial(self._word_errors, "trained voices", "", 0.01),
+            partial(self._word_errors, "new voices", "voice", 0.05),
+            partial(self._word_errors, "new accents", "accent", 0.05),
             *(partial(self._wordless, kind) for kind in wordless),
             *(partial(self._spoken, voice) for voice in SPEAKERS),
-            partial(self._answered, "new questions", self.new, self.count),
-            partial(self._answered, "fixed questions", self.fixed, few),
+            partial(self._answered, "new questions", lambda: self.new, self.count),
+            partial(self._answered, "fixed questions", lambda: self.fixed, few),
             partial(self._typed),
             partial(self._size),
         )
 
 
-def _words(parts: Iterable[object]) -> str:
+def _text(parts: Iterable[object]) -> str:
     return "".join(part.text for part in parts if isinstance(part, Words)).strip()
 
 
@@ -208,24 +217,17 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.count < 1:
         parser.error("--count: at least 1")
-    try:
-        good = _examine(arguments.model, arguments.seed, arguments.count)
-    except LfmError as error:
-        print(f"nano-check: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    return 0 if good else 1
+    return ended("nano-check", lambda: _examine(arguments.model, arguments.seed, arguments.count))
 
 
 def _examine(folder: Path, seed: int, count: int) -> bool:
     """Print every figure; is each good?"""
     parts, good = range(len(Examination(folder, seed, count).parts)), True
     print(f"seed {seed}\n{'figure':42}{'measured':>10}  {'wanted':22}{'of':>4}", flush=True)
-    # Ctrl-C ends a part at once and without a word.
-    quiet = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     # espeak-ng remembers what it said: in a new process each time, a seed gives the same again.
-    with get_context("spawn").Pool(initializer=quiet, maxtasksperchild=1) as pool:
+    with out_of_reach():
+        pool = get_context("spawn").Pool(maxtasksperchild=1)
+    with pool:
         for figures in pool.imap(partial(_part, folder, seed, count), parts):
             for figure in figures:
                 print(figure.line, flush=True)

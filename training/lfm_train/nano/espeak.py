@@ -62,10 +62,10 @@ class Espeak:
     """
 
     def __init__(self) -> None:
-        name = ctypes.util.find_library("espeak-ng") or (
-            HOMEBREW if Path(HOMEBREW).exists() else ""
-        )
-        if not name:
+        name = ctypes.util.find_library("espeak-ng")
+        if name is None and Path(HOMEBREW).exists():
+            name = HOMEBREW
+        if name is None:
             raise RequestError(
                 "espeak-ng's library was not found: `apt install espeak-ng` or "
                 "`brew install espeak-ng`"

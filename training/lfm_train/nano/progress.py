@@ -15,8 +15,9 @@ import jiwer
 import mlx.core as mx
 import numpy as np
 
-from lfm2audio_mlx.errors import LfmError, RequestError
+from lfm2audio_mlx.errors import RequestError
 from lfm_train.codec.codec import TrainedCodec
+from lfm_train.command import ended
 from lfm_train.nano.encoder import Recogniser, read
 from lfm_train.nano.grammar import sentence
 from lfm_train.nano.hearing import FRAME, Listener, placed
@@ -33,17 +34,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Measure what is trained so far.")
     parser.add_argument("folder", type=Path, help="where `make nano` works")
     folder: Path = parser.parse_args().folder
-    try:
-        listener = Listener(design().features)
-        for measure in (encoder_errors, codec_errors):
-            for name, value in measure(folder, listener):
-                print(f"{name:40} {value:.1%}", flush=True)
-    except LfmError as error:
-        print(f"progress: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    return 0
+    return ended("progress", lambda: _tell(folder))
+
+
+def _tell(folder: Path) -> None:
+    listener = Listener(design().features)
+    for measure in (encoder_errors, codec_errors):
+        for name, value in measure(folder, listener):
+            print(f"{name:40} {value:.1%}", flush=True)
 
 
 def _trained(step: int, folder: Path, what: str) -> int:

@@ -7,7 +7,6 @@ interrupted run goes on where it was.
 
 import multiprocessing
 import shutil
-import signal
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -28,6 +27,7 @@ from lfm_convert.recipes import RECIPES, Part
 from lfm_convert.recipes import Recipe as Shipped
 from lfm_convert.source import open_source
 from lfm_train.codec.codec import TrainedCodec
+from lfm_train.command import out_of_reach
 from lfm_train.initial import initialise
 from lfm_train.loss import Weighting
 from lfm_train.nano.assemble import LAYOUT, assemble
@@ -110,12 +110,13 @@ def make_nano(recipe: Recipe, folder: Path) -> Path:
         RequestError: espeak-ng is not installed; the folder is another recipe's, or has other
             things in it.
     """
-    Espeak()
+    Espeak()  # or it is told now
     _begin(recipe, folder)
     # The codec needs nothing of the encoder: each has a core of its own.
     process = multiprocessing.get_context("spawn").Process
-    side = process(target=_beside, args=(recipe, folder), daemon=True)
-    side.start()
+    side = process(target=_codec, args=(recipe, folder), daemon=True)
+    with out_of_reach():
+        side.start()
     encoder = _encoder(recipe, folder)
     side.join()
     codec = _codec(recipe, folder)
@@ -154,12 +155,6 @@ def _unpack(shipped: Path, folder: Path) -> None:
 
 def _encoder(recipe: Recipe, folder: Path) -> Recogniser:
     return train_encoder(design(), recipe.encoder, recipe.encoder_batch, folder / "encoder")
-
-
-def _beside(recipe: Recipe, folder: Path) -> None:
-    """The codec, in a process of its own, which Ctrl-C ends without a word."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    _codec(recipe, folder)
 
 
 def _codec(recipe: Recipe, folder: Path) -> TrainedCodec:
