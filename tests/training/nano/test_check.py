@@ -1,13 +1,12 @@
 """`make nano-check`, of a sentence or two for each figure: all that is wanted is examined."""
 
-import contextlib
 import os
-import signal
 import subprocess
 import sys
-import time
+from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from lfm_train.nano.check import Figure
@@ -80,24 +79,10 @@ def test_no_sentences_are_too_few():
     assert result.returncode == 2 and "at least 1" in result.stderr
 
 
-def test_ctrl_c_ends_it(espeak: Espeak):
-    """In the terminal the processes of its parts get it, too."""
-    with subprocess.Popen(
-        [*COMMAND, "--count", "500"],
-        env=ENV,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    ) as process:
-        try:
-            assert process.stdout and process.stderr
-            assert process.stdout.readline().startswith("seed ")
-            assert process.stdout.readline().startswith("figure")
-            time.sleep(5)  # so that the parts have begun
-            os.killpg(process.pid, signal.SIGINT)
-            assert process.wait(30) == 130
-            assert process.stderr.read() == ""
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+def test_ctrl_c_ends_it(espeak: Espeak, interrupted: Callable[..., tuple[int, list[str]]]):
+    """At once and without a word, even while its parts begin."""
+
+    def ready(pid: int) -> bool:
+        return len(psutil.Process(pid).children()) > 1
+
+    assert interrupted("lfm_train.nano.check", ready=ready) == (130, [])

@@ -1,13 +1,8 @@
 """The recipe of the embedded checkpoint, whole, in a few steps: what comes out is a checkpoint that
 hears, speaks and answers, if only noise, and that a second run finds done."""
 
-import contextlib
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -171,28 +166,13 @@ def test_progress_measures_both_parts(
     assert codec["us-male, original"] < codec["us-male, codec at step 2"]
 
 
-def test_ctrl_c_stops_both_parts(espeak: Espeak, tmp_path: Path):
-    command = [sys.executable, "-m", "lfm_train.nano", tmp_path / "nano"]
-    env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    with subprocess.Popen(
-        command,
-        env=env,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    ) as process:
-        try:
-            parts = [tmp_path / "nano" / part for part in ("encoder", "codec/plain")]
-            deadline = time.monotonic() + 120
-            while not all((part / "losses.csv").exists() for part in parts):
-                assert process.poll() is None and time.monotonic() < deadline
-                time.sleep(0.1)
-            os.killpg(process.pid, signal.SIGINT)
-            assert process.wait(60) == 130
-            assert process.stderr
-            last = f"nano: stopped; the same command goes on from {tmp_path / 'nano'}"
-            assert process.stderr.read().splitlines() == ["", last]
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+def test_ctrl_c_stops_both_parts(
+    espeak: Espeak, interrupted: Callable[..., tuple[int, list[str]]], tmp_path: Path
+):
+    folder = tmp_path / "nano"
+
+    def ready(pid: int) -> bool:
+        return all((folder / part / "losses.csv").exists() for part in ("encoder", "codec/plain"))
+
+    last = f"nano: stopped; the same command goes on from {folder}"
+    assert interrupted("lfm_train.nano", folder, ready=ready) == (130, ["", last])

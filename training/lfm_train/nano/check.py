@@ -9,7 +9,7 @@ Greedy, as the targets are; what `lfm say` gives by itself, which draws, is meas
 import argparse
 import random
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import cycle, islice
@@ -151,13 +151,11 @@ class Examination:
         yield Figure(f"say, then transcribe, {voice}", float(wer(own)), 0.03, count=count)
         yield Figure(f"the same, drawn, {voice}", float(wer(drawn)), 0.03, count=count)
 
-    def _answered(
-        self, kind: str, asked: Callable[[], list[Sentence]], count: int
-    ) -> Iterator[Figure]:
+    def _answered(self, kind: str, asked: list[Sentence], count: int) -> Iterator[Figure]:
         """Spoken questions, and their answers in words and in sound."""
         draw, right, sounded = self._draw(kind), 0, 0
         # There are about a hundred: each is asked by several.
-        for question in islice(cycle(asked()), count):
+        for question in islice(cycle(asked), count):
             sound = self._recorded(question.text, draw_manner(draw), draw)
             parts = list(self.engine.chat(audio=GREEDY).reply((sound, RATE)))
             voice = _joined(part for part in parts if isinstance(part, Sound))
@@ -187,8 +185,8 @@ class Examination:
             partial(self._word_errors, "new accents", "accent", 0.05),
             *(partial(self._wordless, kind) for kind in wordless),
             *(partial(self._spoken, voice) for voice in SPEAKERS),
-            partial(self._answered, "new questions", lambda: self.new, self.count),
-            partial(self._answered, "fixed questions", lambda: self.fixed, few),
+            partial(self._answered, "new questions", self.new, self.count),
+            partial(self._answered, "fixed questions", self.fixed, few),
             partial(self._typed),
             partial(self._size),
         )
