@@ -12,6 +12,8 @@ from lfm_train.nano.grammar import (
     ANSWERS,
     SLOTS,
     Sentence,
+    Texts,
+    bare,
     digits,
     held_out,
     is_held_out,
@@ -19,7 +21,6 @@ from lfm_train.nano.grammar import (
     sentence,
     spliced,
     spoken,
-    text_to_learn,
     vocabulary,
     word_salad,
 )
@@ -116,19 +117,32 @@ def test_halves_of_sentences_make_none_that_is_held_out():
 
 
 def test_what_is_learnt_has_its_shares():
-    """Of words without sense, of spliced sentences, of whole ones."""
+    """Of words without sense, of spliced sentences, of bare numbers, of whole ones."""
     draw = random.Random(6)
     whole = {sentence(draw).text for _ in range(50 * DRAWS)}
 
-    def shares(salad: float, splices: float) -> tuple[float, float]:
+    def shares(*texts: float) -> tuple[float, float]:
         """Of whole sentences, and of single words."""
-        found = [text_to_learn(draw, salad, splices) for _ in range(DRAWS)]
+        found = [Texts(*texts).draw(draw) for _ in range(DRAWS)]
         single = sum(" " not in text for text in found)
         return sum(text in whole for text in found) / DRAWS, single / DRAWS
 
     plain, salad, splices, mixed = (shares(*s) for s in ((0, 0), (1, 0), (0, 1), (0.3, 0.3)))
     assert plain[0] > 0.9 and 0.3 < mixed[0] < 0.6 and max(salad[0], splices[0]) < 0.25
     assert salad[1] > 0.1 and splices[1] == 0  # a splice has two words
+    assert shares(0, 0, 1)[1] > 2 * plain[1]
+
+
+def test_bare_numbers_have_nothing_around_them():
+    draw = random.Random(7)
+    found = [bare(draw) for _ in range(DRAWS)]
+    numbers = {word for number in range(100) for word in spoken(number).split()}
+    assert numbers == {word for text in found for word in text.split()} - {
+        *SLOTS["unit"],
+        "okay",
+        "yes",
+    }
+    assert not any(map(is_held_out, found))
 
 
 def test_a_tenth_is_held_out():

@@ -17,6 +17,8 @@ __all__ = [
     "ANSWERS",
     "CLASSES",
     "Sentence",
+    "Texts",
+    "bare",
     "digits",
     "held_out",
     "is_held_out",
@@ -24,7 +26,6 @@ __all__ = [
     "sentence",
     "spliced",
     "spoken",
-    "text_to_learn",
     "vocabulary",
     "word_salad",
 ]
@@ -148,7 +149,15 @@ def is_held_out(text: str) -> bool:
 
 def sentence(draw: random.Random, *, questions: bool = False, testing: bool = False) -> Sentence:
     """A sentence to train on, or one to test with; only those with an answer if `questions`."""
-    choices = [t for t in TEMPLATES if t[1]] if questions else TEMPLATES
+    return _drawn(draw, [t for t in TEMPLATES if t[1]] if questions else TEMPLATES, testing)
+
+
+def bare(draw: random.Random) -> str:
+    """What has no words around it to guess from, to train on: numbers, mostly."""
+    return _drawn(draw, [(template, "") for template in PLAIN], testing=False).text
+
+
+def _drawn(draw: random.Random, choices: list[tuple[str, str]], testing: bool) -> Sentence:
     weights = [_weight(template) for template, _ in choices]
     while True:
         template, answer = draw.choices(choices, weights)[0]
@@ -195,13 +204,26 @@ def spliced(draw: random.Random) -> str:
             return text
 
 
-def text_to_learn(draw: random.Random, salad: float, splices: float) -> str:
-    """Words without sense and spliced sentences, in these shares, and whole ones. Who learns whole
-    ones alone knows them by heart, and says what was met for what was not."""
-    kind = draw.random()
-    if kind < salad:
-        return word_salad(draw)
-    return spliced(draw) if kind < salad + splices else sentence(draw).text
+@dataclass(frozen=True)
+class Texts:
+    """What is learnt: words without sense, spliced sentences and bare numbers in these shares, and
+    whole sentences. Who learns whole ones alone knows them by heart, and says what was met for what
+    was not."""
+
+    salad: float
+    splices: float
+    numbers: float = 0.0
+
+    def draw(self, draw: random.Random) -> str:
+        """One of them."""
+        kind = draw.random()
+        if kind < self.salad:
+            return word_salad(draw)
+        if kind < self.salad + self.splices:
+            return spliced(draw)
+        if kind < self.salad + self.splices + self.numbers:
+            return bare(draw)
+        return sentence(draw).text
 
 
 @cache

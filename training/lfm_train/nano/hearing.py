@@ -16,7 +16,7 @@ from lfm2audio_mlx.audio.features import log_mel
 from lfm2audio_mlx.config import FeatureConfig
 from lfm_train.nano.espeak import Espeak, Manner
 from lfm_train.nano.foreign import foreign_text
-from lfm_train.nano.grammar import text_to_learn
+from lfm_train.nano.grammar import Texts
 from lfm_train.nano.sounds import RATE, music, noise, silence
 from lfm_train.nano.voices import SPEAKERS, draw_manner, in_brackets, in_language
 
@@ -25,9 +25,11 @@ __all__ = ["FRAME", "Heard", "Listener", "Recorded", "placed", "roughened"]
 FRAME = 1280
 """Samples that one position of the backbone hears: 80 ms."""
 
-SALAD, SPLICED, WORDLESS, OWN_VOICES, SHIFTED = 0.45, 0.12, 0.15, 0.12, 0.4
-"""Shares: words without sense, halves of two sentences, no words at all; among those who speak the
-checkpoint's own voices; among the others shifted accents."""
+TEXTS = Texts(salad=0.45, splices=0.12)
+WORDLESS = 0.15
+"""Share of recordings without words."""
+OWN_VOICES, SHIFTED = 0.12, 0.4
+"""Shares: among those who speak the checkpoint's own voices; among the others shifted accents."""
 
 
 @dataclass(frozen=True)
@@ -58,17 +60,18 @@ class Recorded:
 
 
 class Listener:
-    """Draws what is heard."""
+    """Draws what is heard: texts, and things without words in the share `wordless`."""
 
-    def __init__(self, features: FeatureConfig):
+    def __init__(self, features: FeatureConfig, texts: Texts = TEXTS, wordless: float = WORDLESS):
         self.espeak, self.features = Espeak(), features
+        self.texts, self.wordless_share = texts, wordless
 
     def draw(self, draw: random.Random) -> Heard:
         """One clean recording, cut to what is said."""
-        if draw.random() < WORDLESS:
+        if draw.random() < self.wordless_share:
             return Heard(self.wordless(draw), "")
         manner = draw_manner(draw)
-        text = text_to_learn(draw, SALAD, SPLICED)
+        text = self.texts.draw(draw)
         if draw.random() < OWN_VOICES:
             return self.speak(text, draw.choice(list(SPEAKERS.values())))
         if draw.random() < SHIFTED:

@@ -13,7 +13,7 @@ import numpy as np
 import soxr
 
 from lfm_train.nano.espeak import Espeak, Manner
-from lfm_train.nano.grammar import CLASSES, text_to_learn
+from lfm_train.nano.grammar import CLASSES, Texts
 
 __all__ = ["FRAME", "RATE", "Speech", "speech", "text_to_speak"]
 
@@ -24,8 +24,7 @@ TAIL = 2
 """Frames of silence at the end."""
 PAUSE = 480
 """Samples of silence, 20 ms, that stand at least between two words."""
-SALAD, SPLICED = 0.3, 0.3
-"""Shares of words without sense, and of halves of two sentences."""
+TEXTS = Texts(salad=0.3, splices=0.3)
 
 
 @dataclass(frozen=True)
@@ -62,4 +61,4 @@ def _trimmed(word: np.ndarray, rate: int) -> np.ndarray:
 
 def text_to_speak(draw: random.Random) -> str:
     """What is said."""
-    return text_to_learn(draw, SALAD, SPLICED)
+    return TEXTS.draw(draw)
