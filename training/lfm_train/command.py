@@ -4,6 +4,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 
 from lfm2audio_mlx.errors import LfmError
 
@@ -28,6 +29,7 @@ def ended(name: str, work: Callable[[], bool | None], stopped: str = "") -> int:
 def out_of_reach() -> Iterator[None]:
     """Processes that are started in it, and what starts others for them, never get the terminal's
     Ctrl-C: it is for this one, which ends them."""
+    resource_tracker.ensure_running()  # multiprocessing starts it first, and then unblocks Ctrl-C
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

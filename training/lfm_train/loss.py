@@ -6,6 +6,7 @@ it goes, coarse to fine, through the very modules that generate.
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,9 +74,9 @@ class Losses:
     codes: mx.array
 
 
-def states(model: Lfm2Audio, batch: Batch) -> mx.array:
-    """The backbone's states [B * L, hidden]."""
-    x = _embedded(model, batch)
+def states(model: Lfm2Audio, batch: Batch, heard: Sequence[mx.array] | None = None) -> mx.array:
+    """The backbone's states [B * L, hidden]; the batch's clips may be embedded already."""
+    x = _embedded(model, batch, heard)
     return model.lfm(x)[0].reshape(-1, x.shape[-1])
 
 
@@ -98,11 +99,12 @@ def losses(
     )
 
 
-def _embedded(model: Lfm2Audio, batch: Batch) -> mx.array:
+def _embedded(model: Lfm2Audio, batch: Batch, heard: Sequence[mx.array] | None = None) -> mx.array:
     """The backbone's inputs [B, L, hidden]."""
+    heard = [model.embed_audio(clips) for clips in batch.clips] if heard is None else heard
     tables = [model.embed_text(batch.ids[None])[0]] if batch.ids.size else []
     tables += [model.embed_codes(batch.frames[None])[0]] if batch.frames.size else []
-    tables += [model.embed_audio(clips).reshape(-1, tables[0].shape[-1]) for clips in batch.clips]
+    tables += [clips.reshape(-1, clips.shape[-1]) for clips in heard]
     return mx.concatenate(tables)[batch.order]
 
 

@@ -37,6 +37,8 @@ SMALL = replace(
     texts=1,
     language=FEW,
     mixture=Mixture(1, 1, 1),
+    listening=FEW,
+    listening_batch=2,
 )
 
 
@@ -76,13 +78,18 @@ def test_codes_that_no_one_uses_share_a_row(made: Path):
 
 
 def test_the_encoder_is_the_one_that_was_trained(made: Path):
-    states = mx.load(str(made / "encoder" / "state-2.safetensors"))
-    model = open_original(made / "original").model
-    assert isinstance(states, dict)
-    name = "conformer.layers.0.conv.batch_norm.running_mean"
-    assert mx.array_equal(
-        states[f"model.{name}"], model.conformer.layers[0].conv.batch_norm.running_mean
+    """Its norms' statistics are the first training's, its weights the last one's."""
+    first, last = (
+        mx.load(str(made / stage / "state-2.safetensors")) for stage in ("encoder", "listening")
     )
+    assert isinstance(first, dict) and isinstance(last, dict)
+    layer = open_original(made / "original").model.conformer.layers[0].conv
+    name = "conformer.layers.0.conv"
+    seen = layer.batch_norm.running_mean
+    assert mx.array_equal(first[f"model.{name}.batch_norm.running_mean"], seen)
+    kernel = layer.depthwise_conv.weight
+    assert mx.array_equal(last[f"model.model.{name}.depthwise_conv.weight"], kernel)
+    assert not mx.array_equal(first[f"model.{name}.depthwise_conv.weight"], kernel)
 
 
 def test_codes_stay_as_they_are_while_the_decoder_learns(made: Path):

@@ -96,15 +96,12 @@ def batches(listener: Listener, step: int, size: int, group: int) -> list[list[B
     for recorded in listener.batches(step, size, group):
         rows = [[CLASSES[word] for word in item.text.split()] for item in recorded]
         labels = np.zeros((len(rows), max(1, *map(len, rows))), np.int32)
-        # The last two entries are for no word (index -1) and for one that is not known (-2).
-        found = [
-            np.array([*row, -1, 0])[item.words] for row, item in zip(rows, recorded, strict=True)
-        ]
         for line, row in zip(labels, rows, strict=True):
             line[: len(row)] = row
         mels = masked(np.stack([item.mel for item in recorded]), generator)
         lengths = mx.array([len(row) for row in rows])
-        made.append([(mx.array(mels), mx.array(labels), lengths, mx.array(np.stack(found)))])
+        places = mx.array(np.stack([item.classes() for item in recorded]))
+        made.append([(mx.array(mels), mx.array(labels), lengths, places)])
     return made
 
 

@@ -308,9 +308,9 @@ NEW_FOREIGN: dict[str, tuple[str, ...]] = {
 
 
 READERS = (
-    "af", "an", "ba", "bs", "cs", "cv", "es-419", "fa-latn", "fi", "fr-ch", "hak", "ia", "io", "jbo",
-    "kk", "kl", "ky", "ltg", "lv", "ms", "nog", "pap", "pt-br", "qdb", "quc", "qya", "ru-lv", "sjn",
-    "sl", "smj", "sr", "tk", "tr", "tt", "yue-latn-jyutping",
+    "af", "an", "ba", "bs", "cs", "cv", "es-419", "fa-latn", "fi", "fr-ch", "hak", "ia", "io",
+    "jbo", "kk", "kl", "ky", "ltg", "lv", "ms", "nog", "pap", "pt-br", "qdb", "quc", "qya", "ru-lv",
+    "sjn", "sl", "smj", "sr", "tk", "tr", "tt", "yue-latn-jyutping",
 )  # fmt: skip
 """Languages that only read the others' phrases: it is their sounds that count."""
 COINED, MISREAD = 0.5, 0.65

@@ -16,7 +16,7 @@ from lfm2audio_mlx.audio.features import log_mel
 from lfm2audio_mlx.config import FeatureConfig
 from lfm_train.nano.espeak import Espeak, Manner
 from lfm_train.nano.foreign import foreign_text
-from lfm_train.nano.grammar import Texts
+from lfm_train.nano.grammar import CLASSES, Texts
 from lfm_train.nano.sounds import RATE, music, noise, silence
 from lfm_train.nano.voices import SPEAKERS, draw_manner, in_brackets, in_language
 
@@ -57,6 +57,12 @@ class Recorded:
     mel: np.ndarray
     text: str
     words: np.ndarray
+
+    def classes(self) -> np.ndarray:
+        """The class of the word in each position, 0 for none, -1 where that is not known."""
+        # The last two entries are for no word (index -1) and for one that is not known (-2).
+        said = [CLASSES[word] for word in self.text.split()]
+        return np.array([*said, -1, 0], np.int32)[self.words]
 
 
 class Listener:

@@ -28,7 +28,7 @@ from lfm_train.nano.spoken import Spoken
 from lfm_train.nano.voices import draw_manner
 from lfm_train.training import Plan, train
 
-__all__ = ["Lesson", "Mixture", "Pupil", "Teacher", "train_language"]
+__all__ = ["Lesson", "Mixture", "Pupil", "Teacher", "place_loss", "train_language"]
 
 ANSWERING_VOICE = "us-male"
 IN_WORDS = 0.25
@@ -180,7 +180,7 @@ def train_language(
         if not batch.frames.size:
             return found.total, {"heard text": found.text}
         kind = "answered" if batch.clips else "read"
-        place = _place_loss(pupil.place_head(hidden[batch.frame_at]), lesson.words)
+        place = place_loss(pupil.place_head(hidden[batch.frame_at]), lesson.words)
         figures = {f"{kind} text": found.text, f"{kind} place": place}
         figures |= {f"{kind} c{i}": found.codes[i] for i in (0, 1, 7)}
         return found.total + PLACE * place, figures
@@ -191,7 +191,7 @@ def train_language(
     train(pupil, loss, lambda step: teacher.lessons(step, mixture, plan.group), plan, folder)
 
 
-def _place_loss(logits: mx.array, words: mx.array) -> mx.array:
+def place_loss(logits: mx.array, words: mx.array) -> mx.array:
     """Cross-entropy of a frame's word, where it is known."""
     known = words >= 0
     each = nn.losses.cross_entropy(logits, mx.maximum(words, 0))

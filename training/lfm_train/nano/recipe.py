@@ -35,6 +35,7 @@ from lfm_train.nano.codec import Plans, train_codec
 from lfm_train.nano.encoder import Recogniser, train_encoder
 from lfm_train.nano.espeak import Espeak
 from lfm_train.nano.language import Mixture, Teacher, train_language
+from lfm_train.nano.listening import Examiner, train_listening
 from lfm_train.nano.spoken import load_spoken, make_spoken
 from lfm_train.original import open_original, save_original
 from lfm_train.training import Plan
@@ -58,6 +59,8 @@ class Recipe:
     texts: int
     language: Plan
     mixture: Mixture
+    listening: Plan
+    listening_batch: int
     weighting: Weighting
     shipped: Shipped
 
@@ -87,6 +90,8 @@ NANO = Recipe(
     texts=6000,
     language=Plan(7400, 1.5e-3, warmup=150, group=4, name="language"),
     mixture=Mixture(transcriptions=16, readings=8, dialogues=8),
+    listening=Plan(4400, 8e-4, warmup=100, group=4, name="listening"),
+    listening_batch=32,
     weighting=Weighting(tuple(100 ** (1 - i / 7) for i in range(8))),
     shipped=SHIPPED,
 )
@@ -175,4 +180,7 @@ def _language(recipe: Recipe, folder: Path, encoder: Recogniser) -> Lfm2Audio:
     teacher = Teacher(config, Tokenizer(EMBEDDED), load_spoken(folder / "spoken.npz"))
     plan = recipe.language
     train_language(model, teacher, recipe.weighting, recipe.mixture, plan, folder / "language")
+    examiner = Examiner(config, teacher.conversations.tokenizer)
+    plan, size = recipe.listening, recipe.listening_batch
+    train_listening(model, examiner, size, plan, folder / "listening")
     return model
