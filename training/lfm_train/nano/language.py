@@ -28,7 +28,16 @@ from lfm_train.nano.spoken import Spoken
 from lfm_train.nano.voices import draw_manner
 from lfm_train.training import Plan, train
 
-__all__ = ["Lesson", "Mixture", "Pupil", "Teacher", "place_loss", "train_language"]
+__all__ = [
+    "PLACE",
+    "UNANSWERED",
+    "Lesson",
+    "Mixture",
+    "Pupil",
+    "Teacher",
+    "place_loss",
+    "train_language",
+]
 
 ANSWERING_VOICE = "us-male"
 IN_WORDS = 0.25
@@ -54,14 +63,15 @@ class Mixture:
 
 @dataclass(frozen=True)
 class Lesson:
-    """One kind of conversation, and the class of the word in each frame that is learnt."""
+    """One kind of conversation, and the class of the word in each frame that is learnt, or in each
+    position of its recordings."""
 
     batch: Batch
     words: mx.array
 
 
 class Pupil(nn.Module):
-    """The language model, and a head that names the word that it is saying."""
+    """The language model, and a head that names the word that it is saying, or hearing."""
 
     def __init__(self, model: Lfm2Audio):
         super().__init__()

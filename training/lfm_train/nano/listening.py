@@ -8,27 +8,25 @@ word it is hearing in each position; the head for that is thrown away.
 
 import dataclasses
 import random
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import mlx.core as mx
-import mlx.nn as nn
 import numpy as np
 
 from lfm2audio_mlx.config import ModelConfig
 from lfm2audio_mlx.models.lfm2_audio import Lfm2Audio
 from lfm2audio_mlx.text.tokenizer import Tokenizer
-from lfm_train.examples import Batch, Example, packed
+from lfm_train.examples import Example, packed
 from lfm_train.loss import Weighting, losses, states
 from lfm_train.nano.conversations import Conversations
 from lfm_train.nano.encoder import masked
-from lfm_train.nano.grammar import CLASSES, Texts, questions
+from lfm_train.nano.grammar import Texts, questions
 from lfm_train.nano.hearing import Listener, Recorded
-from lfm_train.nano.language import PLACE, UNANSWERED, place_loss
+from lfm_train.nano.language import PLACE, UNANSWERED, Lesson, Pupil, place_loss
 from lfm_train.training import Plan, train
 
-__all__ = ["Clip", "Ears", "Examiner", "train_listening"]
+__all__ = ["Dictation", "train_listening"]
 
 TEXTS = Texts(salad=0.15, splices=0.1, numbers=0.3)
 WORDLESS = 0.25
@@ -38,26 +36,7 @@ MASKED = 0.25
 """Share of recordings that have holes."""
 
 
-@dataclass(frozen=True)
-class Clip:
-    """Recordings of one length, in conversations, and the class of the word in each position, -1
-    where it is not known."""
-
-    batch: Batch
-    words: mx.array
-
-
-class Ears(nn.Module):
-    """The language model, and a head that names the word that it is hearing."""
-
-    def __init__(self, model: Lfm2Audio):
-        super().__init__()
-        self.model = model
-        hidden = model.lfm.embed_tokens.weight.shape[1]
-        self.place_head = nn.Linear(hidden, len(CLASSES) + 1)
-
-
-class Examiner:
+class Dictation:
     """Draws what is heard in a step, and what is to be said to it."""
 
     def __init__(self, config: ModelConfig, tokenizer: Tokenizer):
@@ -65,11 +44,11 @@ class Examiner:
         self.conversations = Conversations(config, tokenizer)
         self.answers = {question.text: question.answer for question in questions()}
 
-    def clips(self, step: int, size: int, group: int) -> list[list[Clip]]:
+    def lessons(self, step: int, size: int, group: int) -> list[list[Lesson]]:
         """What is heard in `group` steps from `step` on: twice half of `size` recordings."""
         draw, generator = random.Random(f"listening {step}"), np.random.default_rng(step)
         heard = self.listener.batches(step, size // 2, 2 * group)
-        made = [self._clip(recorded, draw, generator) for recorded in heard]
+        made = [self._lesson(recorded, draw, generator) for recorded in heard]
         return [made[2 * i : 2 * i + 2] for i in range(group)]
 
     def said(self, item: Recorded, draw: random.Random) -> Example:
@@ -80,29 +59,29 @@ class Examiner:
             return self.conversations.dialogue(item.mel, self.answers[item.text], ())
         return self.conversations.transcription(item.mel, item.text)
 
-    def _clip(
+    def _lesson(
         self, recorded: list[Recorded], draw: random.Random, generator: np.random.Generator
-    ) -> Clip:
+    ) -> Lesson:
         batch = packed([self.said(item, draw) for item in recorded], self.config.codebooks)
         mels = np.stack([item.mel for item in recorded])
         holed = generator.random((len(mels), 1, 1)) < MASKED
         mels = np.where(holed, masked(mels, generator), mels)
         words = mx.array(np.stack([item.classes() for item in recorded]))
-        return Clip(dataclasses.replace(batch, clips=(mx.array(mels),)), words)
+        return Lesson(dataclasses.replace(batch, clips=(mx.array(mels),)), words)
 
 
 def train_listening(
-    model: Lfm2Audio, examiner: Examiner, size: int, plan: Plan, folder: Path
+    model: Lfm2Audio, dictation: Dictation, size: int, plan: Plan, folder: Path
 ) -> None:
     """Train encoder and adapter, in place, on `size` recordings a step, an even number."""
     # Frames are not learnt here.
-    weighting = Weighting((1.0,) * examiner.config.codebooks)
+    weighting = Weighting((1.0,) * dictation.config.codebooks)
 
-    def loss(ears: Ears, clip: Clip) -> tuple[mx.array, Any]:
-        heard = ears.model.embed_audio(clip.batch.clips[0])
-        hidden = states(ears.model, clip.batch, [heard])
-        text = losses(ears.model, clip.batch, weighting, hidden).text
-        place = place_loss(ears.place_head(heard), clip.words)
+    def loss(pupil: Pupil, lesson: Lesson) -> tuple[mx.array, Any]:
+        heard = pupil.model.embed_audio(lesson.batch.clips[0])
+        hidden = states(pupil.model, lesson.batch, [heard])
+        text = losses(pupil.model, lesson.batch, weighting, hidden).text
+        place = place_loss(pupil.place_head(heard), lesson.words)
         return text + PLACE * place, {"text": text, "place": place}
 
     model.freeze()
@@ -111,4 +90,4 @@ def train_listening(
     for layer in model.conformer.layers:
         # What they are is folded into the filters that learn.
         layer.conv["batch_norm"].freeze(keys=["running_mean", "running_var"])
-    train(Ears(model), loss, lambda step: examiner.clips(step, size, plan.group), plan, folder)
+    train(Pupil(model), loss, lambda step: dictation.lessons(step, size, plan.group), plan, folder)

@@ -1,5 +1,5 @@
 """How the embedded checkpoint is made, as data and in order: two parts that know nothing of each
-other, what they make of the sentences, the language model, the checkpoint.
+other, what they make of the sentences, the language model, the encoder once more, the checkpoint.
 
 Each stage leaves its work in a folder of its own and is passed over when that is done, so that an
 interrupted run goes on where it was.
@@ -35,7 +35,7 @@ from lfm_train.nano.codec import Plans, train_codec
 from lfm_train.nano.encoder import Recogniser, train_encoder
 from lfm_train.nano.espeak import Espeak
 from lfm_train.nano.language import Mixture, Teacher, train_language
-from lfm_train.nano.listening import Examiner, train_listening
+from lfm_train.nano.listening import Dictation, train_listening
 from lfm_train.nano.spoken import load_spoken, make_spoken
 from lfm_train.original import open_original, save_original
 from lfm_train.training import Plan
@@ -180,7 +180,7 @@ def _language(recipe: Recipe, folder: Path, encoder: Recogniser) -> Lfm2Audio:
     teacher = Teacher(config, Tokenizer(EMBEDDED), load_spoken(folder / "spoken.npz"))
     plan = recipe.language
     train_language(model, teacher, recipe.weighting, recipe.mixture, plan, folder / "language")
-    examiner = Examiner(config, teacher.conversations.tokenizer)
+    dictation = Dictation(config, teacher.conversations.tokenizer)
     plan, size = recipe.listening, recipe.listening_batch
-    train_listening(model, examiner, size, plan, folder / "listening")
+    train_listening(model, dictation, size, plan, folder / "listening")
     return model
