@@ -117,7 +117,7 @@ def test_halves_of_sentences_make_none_that_is_held_out():
 
 
 def test_what_is_learnt_has_its_shares():
-    """Of words without sense, of spliced sentences, of bare numbers, of whole ones."""
+    """Words without sense, spliced sentences, bare numbers, questions, whole ones."""
     draw = random.Random(6)
     whole = {sentence(draw).text for _ in range(50 * DRAWS)}
 
@@ -131,6 +131,9 @@ def test_what_is_learnt_has_its_shares():
     assert plain[0] > 0.9 and 0.3 < mixed[0] < 0.6 and max(salad[0], splices[0]) < 0.25
     assert salad[1] > 0.1 and splices[1] == 0  # a splice has two words
     assert shares(0, 0, 1)[1] > 2 * plain[1]
+    asked = {found.text for found in questions()}
+    found = [Texts(0, 0, 0, 0.5).draw(draw) for _ in range(DRAWS)]
+    assert 0.6 < sum(text in asked for text in found) / DRAWS < 0.9
 
 
 def test_bare_numbers_have_nothing_around_them():

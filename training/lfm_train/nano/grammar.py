@@ -206,24 +206,27 @@ def spliced(draw: random.Random) -> str:
 
 @dataclass(frozen=True)
 class Texts:
-    """What is learnt: words without sense, spliced sentences and bare numbers in these shares, and
-    whole sentences. Who learns whole ones alone knows them by heart, and says what was met for what
-    was not."""
+    """What is learnt: words without sense, spliced sentences, bare numbers and questions in these
+    shares, and sentences of all kinds. Who learns whole ones alone knows them by heart, and says
+    what was met for what was not."""
 
     salad: float
     splices: float
     numbers: float = 0.0
+    questions: float = 0.0
 
     def draw(self, draw: random.Random) -> str:
         """One of them."""
-        kind = draw.random()
-        if kind < self.salad:
-            return word_salad(draw)
-        if kind < self.salad + self.splices:
-            return spliced(draw)
-        if kind < self.salad + self.splices + self.numbers:
-            return bare(draw)
-        return sentence(draw).text
+        shares = (self.salad, self.splices, self.numbers, self.questions)
+        kinds = (
+            word_salad,
+            spliced,
+            bare,
+            lambda draw: sentence(draw, questions=True).text,
+            lambda draw: sentence(draw).text,
+        )
+        (kind,) = draw.choices(kinds, (*shares, 1 - sum(shares)))
+        return kind(draw)
 
 
 @cache

@@ -28,11 +28,11 @@ from lfm_train.training import Plan, train
 
 __all__ = ["Dictation", "train_listening"]
 
-TEXTS = Texts(salad=0.15, splices=0.1, numbers=0.3)
-WORDLESS = 0.25
-ASKED = 0.4
+TEXTS = Texts(salad=0.1, splices=0.06, numbers=0.28, questions=0.28)
+WORDLESS = 0.2
+ASKED = 0.7
 """Share of questions that are answered, in words; the others are written down."""
-MASKED = 0.25
+MASKED = 0.1
 """Share of recordings that have holes."""
 
 

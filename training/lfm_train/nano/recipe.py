@@ -90,7 +90,7 @@ NANO = Recipe(
     texts=6000,
     language=Plan(7400, 1.5e-3, warmup=150, group=4, name="language"),
     mixture=Mixture(transcriptions=16, readings=8, dialogues=8),
-    listening=Plan(4400, 8e-4, warmup=100, group=4, name="listening"),
+    listening=Plan(7200, 8e-4, warmup=100, group=4, name="listening"),
     listening_batch=32,
     weighting=Weighting(tuple(100 ** (1 - i / 7) for i in range(8))),
     shipped=SHIPPED,
