@@ -90,7 +90,7 @@ def test_encoder_and_adapter_learn_and_nothing_else(
     model = Lfm2Audio(config)
     initialise(model)
     before = flat(model)
-    train_listening(model, dictation, 2, Plan(1, 1e-3, warmup=1), tmp_path)
+    train_listening(model, dictation, 2, (Plan(1, 1e-3, warmup=1),), tmp_path)
     changed = {n for n, weight in flat(model).items() if not np.array_equal(weight, before[n])}
     hearing = {n for n in before if n.startswith(("conformer.", "audio_adapter."))}
     assert changed == {n for n in hearing if ".running_" not in n}

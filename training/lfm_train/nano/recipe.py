@@ -59,7 +59,7 @@ class Recipe:
     texts: int
     language: Plan
     mixture: Mixture
-    listening: Plan
+    listening: tuple[Plan, ...]
     listening_batch: int
     weighting: Weighting
     shipped: Shipped
@@ -90,7 +90,10 @@ NANO = Recipe(
     texts=6000,
     language=Plan(7400, 1.5e-3, warmup=150, group=4, name="language"),
     mixture=Mixture(transcriptions=16, readings=8, dialogues=8),
-    listening=Plan(7200, 8e-4, warmup=100, group=4, name="listening"),
+    listening=(
+        Plan(4400, 8e-4, warmup=100, group=4, name="listening"),
+        Plan(2200, 4e-4, warmup=100, group=4, name="listening again"),
+    ),
     listening_batch=32,
     weighting=Weighting(tuple(100 ** (1 - i / 7) for i in range(8))),
     shipped=SHIPPED,
@@ -181,6 +184,6 @@ def _language(recipe: Recipe, folder: Path, encoder: Recogniser) -> Lfm2Audio:
     plan = recipe.language
     train_language(model, teacher, recipe.weighting, recipe.mixture, plan, folder / "language")
     dictation = Dictation(config, teacher.conversations.tokenizer)
-    plan, size = recipe.listening, recipe.listening_batch
-    train_listening(model, dictation, size, plan, folder / "listening")
+    rounds, size = recipe.listening, recipe.listening_batch
+    train_listening(model, dictation, size, rounds, folder / "listening")
     return model
