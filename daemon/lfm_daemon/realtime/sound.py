@@ -204,6 +204,7 @@ class Attentive:
                 onset=wanted.threshold,
                 release=max(wanted.threshold - 0.15, 0.01),  # Silero's own distance
                 pause=wanted.silence_duration_ms / 1000,
+                lead=wanted.prefix_padding_ms / 1000,
                 padding=wanted.prefix_padding_ms / 1000,
                 longest=BUFFER_SECONDS,
             )

@@ -52,7 +52,7 @@ def test_each_sentence_is_a_span_with_a_little_silence_around(talk: np.ndarray, 
     spans = cut(talk)
     assert len(spans) == 3
     for span, start in zip(spans, [1, 2 + length, 4 + 2 * length], strict=True):
-        assert start - 0.2 <= span.start <= start + 0.3
+        assert start - USUAL.lead <= span.start <= start + 0.1
         assert start + length - 0.5 <= span.end <= start + length + 0.3
         at = round(span.start * SAMPLE_RATE)
         assert np.array_equal(span.samples, talk[at : at + len(span.samples)])
@@ -125,13 +125,13 @@ def test_no_more_is_held_than_the_open_span(spoken: np.ndarray):
     cutter = SpeechCutter()
     for _ in range(600):
         assert cutter.push(silence(0.1)) == []
-        assert len(cutter._chunks) * CHUNK <= 0.3 * SAMPLE_RATE
+        assert len(cutter._chunks) * CHUNK <= (USUAL.lead + 0.1) * SAMPLE_RATE
     assert not cutter.speaking
     cutter.push(spoken)
     assert cutter.speaking
     (span,) = cutter.finish()
     assert not cutter.speaking
-    assert 59.9 < span.start < 60.4
+    assert 59.7 < span.start < 60.2
 
 
 def test_an_end_in_the_middle_of_a_word_loses_nothing(spoken: np.ndarray):
@@ -166,7 +166,7 @@ def test_a_click_is_no_beginning(talk: np.ndarray):
 def test_what_was_said_is_not_said_again_before_the_next_span(spoken: np.ndarray):
     """However much silence is to be kept before speech, and however little ends it."""
     talk = np.concatenate([spoken, silence(0.5), spoken, silence(1)])
-    first, second = cut(talk, Endpointing(pause=0.2, padding=2.0))
+    first, second = cut(talk, Endpointing(pause=0.2, lead=2.0, padding=2.0))
     assert second.start > first.end - 0.3
 
 
