@@ -25,7 +25,8 @@ def test_the_label_that_is_what_the_model_answers_gets_nearly_all(lfm: Run, tmp_
     first, *others = result.stdout.splitlines()
     assert first.startswith(ANSWER)
     assert float(first.split()[-1].removesuffix("%")) > 95.0
-    assert [line.split()[-1] for line in others] == ["0.0%", "0.0%"]
+    assert len(others) == 2
+    assert all(float(line.split()[-1].removesuffix("%")) < 0.5 for line in others)
     assert len({len(line) for line in (first, *others)}) == 1  # in columns
     assert list(tmp_path.iterdir()) == []
 
