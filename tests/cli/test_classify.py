@@ -13,8 +13,8 @@ import soundfile
 Run = Callable[..., subprocess.CompletedProcess[str]]
 Document = Callable[[str], dict[str, Any]]
 
-SPEECH = Path(__file__).parents[1] / "data" / "recordings" / "seen_04.wav"
-ANSWER = "timer set for twenty one minutes"
+SPEECH = Path(__file__).parents[1] / "data" / "recordings" / "seen_16.flac"
+ANSWER = "setting the temperature to thirty nine degrees"
 LABELS = ["unlock the door", ANSWER, "alarm set for seven"]
 
 
@@ -25,8 +25,7 @@ def test_the_label_that_is_what_the_model_answers_gets_nearly_all(lfm: Run, tmp_
     first, *others = result.stdout.splitlines()
     assert first.startswith(ANSWER)
     assert float(first.split()[-1].removesuffix("%")) > 95.0
-    assert len(others) == 2
-    assert all(float(line.split()[-1].removesuffix("%")) < 0.5 for line in others)
+    assert [line.split()[-1] for line in others] == ["0.0%", "0.0%"]
     assert len({len(line) for line in (first, *others)}) == 1  # in columns
     assert list(tmp_path.iterdir()) == []
 

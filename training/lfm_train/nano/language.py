@@ -202,7 +202,7 @@ def train_language(
 
 
 def place_loss(logits: mx.array, words: mx.array) -> mx.array:
-    """Cross-entropy of a frame's word, where it is known."""
+    """Cross-entropy of the word of each frame, or position, where it is known."""
     known = words >= 0
     each = nn.losses.cross_entropy(logits, mx.maximum(words, 0))
     return mx.where(known, each, 0).sum() / mx.maximum(known.sum(), 1)
