@@ -28,10 +28,21 @@ def ended(name: str, work: Callable[[], bool | None], stopped: str = "") -> int:
 @contextmanager
 def out_of_reach() -> Iterator[None]:
     """Processes that are started in it, and what starts others for them, never get the terminal's
-    Ctrl-C: it is for this one, which ends them."""
+    Ctrl-C: it is for this one, which ends them. Pressed meanwhile it counts afterwards, for a
+    process half started would have to tell of it.
+
+    Raises:
+        KeyboardInterrupt: it was pressed.
+    """
+    pressed: list[int] = []
+    # Blocked, it would come all the same by another thread, such as a library may have begun.
+    usual = signal.signal(signal.SIGINT, lambda number, frame: pressed.append(number))
     resource_tracker.ensure_running()  # multiprocessing starts it first, and then unblocks Ctrl-C
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        signal.signal(signal.SIGINT, usual)
+    if pressed:
+        raise KeyboardInterrupt
