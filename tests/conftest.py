@@ -9,6 +9,7 @@ import mlx.core as mx
 import numpy as np
 import pytest
 import soundfile
+from hypothesis import settings
 
 import checkpoints
 from lfm2audio_mlx.config import read_config
@@ -20,6 +21,10 @@ from lfm_convert.convert import convert
 
 DATA = Path(__file__).parent / "data"
 RECORDINGS = DATA / "recordings"
+
+# How long a draw takes says nothing but how busy the machine is.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 
 @pytest.fixture(scope="session")

@@ -340,7 +340,6 @@ lines = st.sampled_from(
 
 
 @settings(
-    deadline=None,
     max_examples=200,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

@@ -59,9 +59,7 @@ def same_part(part: Part, back: Part) -> bool:
     )
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(kept, max_size=3))
 def test_what_is_kept_comes_back(given: list[Kept]):
     name = f"number {next(numbers)}"

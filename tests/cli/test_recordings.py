@@ -156,7 +156,7 @@ TREES = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(TREES, st.booleans())
 def test_of_any_folder_the_sounds_come_sorted_and_none_is_hidden(
     tree: list[tuple[list[str], str, str]], recursive: bool

@@ -121,7 +121,7 @@ scalars = (
 values = st.recursive(
     scalars, lambda v: st.lists(v, max_size=3) | st.dictionaries(names, v, max_size=3), max_leaves=6
 )
-anything = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+anything = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def checked(file: Path) -> None:

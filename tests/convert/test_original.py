@@ -328,9 +328,7 @@ VALUES = st.one_of(
 )
 
 
-@settings(
-    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(at=st.sampled_from(READ), value=VALUES)
 def test_any_value_anywhere_gives_a_config_or_a_config_error(
     tmp_path: Path, at: tuple[str, str, str], value: Any

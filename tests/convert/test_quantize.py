@@ -23,7 +23,7 @@ def squared_error(made: np.ndarray, weight: mx.array) -> float:
 
 @pytest.mark.parametrize("bits", BITS)
 @given(st.integers(1, 5), st.integers(0, 99))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_levels_are_packed_as_mlx_unpacks_them(bits: int, rows: int, seed: int):
     levels = np.random.default_rng(seed).integers(0, 2**bits, (rows, 64))
     ones = mx.ones((rows, 2))

@@ -23,7 +23,7 @@ def values(shape: tuple[int, ...], dtype: mx.Dtype, seed: int) -> mx.array:
 
 
 @given(st.lists(st.tuples(shapes, st.sampled_from(DTYPES)), min_size=1, max_size=6))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, entries: list):
     path = tmp_path_factory.mktemp("writer") / "a.safetensors"
     layout: Layout = {f"layer.{i}": entry for i, entry in enumerate(entries)}

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lfm_daemon.bodies import checked, json_of
@@ -25,7 +25,6 @@ values = st.recursive(
 
 
 @given(values)
-@settings(deadline=None)
 def test_json_is_what_it_is(value: Any):
     text = json.dumps(value, ensure_ascii=False)
     assert json_of(text) == value

@@ -201,7 +201,7 @@ def test_ffmpeg_reads_it_from_a_pipe_without_complaint(form: str, rate: int):
 
 
 @given(sizes=st.lists(st.integers(0, 5_000), max_size=12))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @pytest.mark.parametrize("form", ["wav", "pcm", "flac", "mp3"])
 def test_pieces_make_no_difference(form: str, sizes: list[int]):
     sound = speechlike(0.5)
@@ -272,7 +272,6 @@ steps = st.one_of(
 
 
 @given(head=st.binary(max_size=5), steps=st.lists(steps, max_size=20))
-@settings(deadline=None)
 def test_libsndfile_writes_to_a_file_whose_beginning_is_gone(
     head: bytes, steps: list[bytes | tuple[int, int] | None]
 ):

@@ -190,7 +190,6 @@ def soon_done(case: schemathesis.Case) -> None:
 @API.parametrize()
 @settings(
     max_examples=5,
-    deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )

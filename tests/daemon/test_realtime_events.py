@@ -124,7 +124,7 @@ steps = st.one_of(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(steps=st.lists(steps, min_size=8, max_size=16).map(lambda steps: sum(steps, ())))
 def test_whatever_comes_all_that_goes_out_is_one_of_openais_events(steps: list[Any]):
     """And each answer that was begun has one end, one after the other, and the worker is told of

@@ -40,7 +40,7 @@ async def taken(body: Body, count: int) -> bytes:
 
 
 @given(st.lists(st.binary(max_size=8), max_size=8), st.lists(st.integers(0, 12), max_size=6))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_a_body_is_read_in_pieces_of_any_length(pieces: list[bytes], counts: list[int]):
     """However it comes; too much is asked for only when too little is left."""
     whole = b"".join(pieces)

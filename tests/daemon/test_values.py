@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lfm2audio_mlx.results import EndOfTurn, Exchange, Part, Progress, Sound, Span, Words
@@ -54,7 +54,6 @@ def exactly(item: Item) -> tuple[Any, ...]:
 
 
 @given(items)
-@settings(deadline=None)
 def test_every_result_comes_back_to_the_bit(item: Item):
     found = decode(sent(encode(item)))
     assert found and exactly(found) == exactly(item)

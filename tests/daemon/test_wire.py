@@ -53,14 +53,14 @@ def all_of_async(data: bytes) -> list[Frame | str]:
 
 
 @given(st.lists(frames, max_size=3))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_frames_come_back_as_they_were_sent(sent: list[Frame]):
     data = b"".join(frame.encode() for frame in sent)
     assert all_of(data) == all_of_async(data) == sent
 
 
 @given(frames, st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_stream_that_is_cut_is_noticed_wherever_it_is_cut(frame: Frame, data: st.DataObject):
     whole = frame.encode()
     cut = data.draw(st.integers(1, len(whole) - 1))

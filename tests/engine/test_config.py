@@ -230,7 +230,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(at=st.sampled_from(PLACES), value=JSON)
 def test_any_value_anywhere_gives_a_config_or_a_config_error(at: Where, value: Any):
     try:
@@ -239,7 +239,7 @@ def test_any_value_anywhere_gives_a_config_or_a_config_error(at: Where, value: A
         assert str(error).startswith(WHERE)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(JSON)
 def test_any_file_gives_a_config_error(data: Any):
     refusal(data)

@@ -409,7 +409,7 @@ def test_any_header_is_read_or_refused(folder: Path):
     )
 
     @given(st.sampled_from(names), values, st.integers(-8, 8))
-    @settings(max_examples=120, deadline=None)
+    @settings(max_examples=120)
     def check(name: str, value: dict[str, Any], shift: int):
         changed = header | {name: header[name] | value}
         text = json.dumps(changed).encode()

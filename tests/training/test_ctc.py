@@ -45,7 +45,7 @@ def loss(logits: np.ndarray, rows: list[list[int]]) -> np.ndarray:
 
 
 @given(st.integers(1, 5), st.lists(st.integers(1, CLASSES - 1), max_size=4), st.integers(0, 99))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_loss_is_that_of_all_alignments(T: int, labels: list[int], seed: int):
     logits = drawn(T, seed)
     expected, found = enumerated(logits[0], labels), loss(logits, [labels])[0]

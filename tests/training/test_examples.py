@@ -48,7 +48,7 @@ def segments(example: Example) -> list[Segment]:
 
 
 @given(st.lists(conversations, min_size=1, max_size=4))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def check_embedding(model, examples: list[Example]):
     batch = packed(examples, CODEBOOKS)
     together = np.array(_embedded(model, batch))
@@ -106,7 +106,6 @@ def learnt(examples: Sequence[Example], kind: type) -> list[tuple[int, int, obje
 
 
 @given(st.lists(conversations, min_size=1, max_size=4))
-@settings(deadline=None)
 def test_labels_stand_after_their_places(examples: list[Example]):
     batch = packed(examples, CODEBOOKS)
     width = batch.order.shape[1]

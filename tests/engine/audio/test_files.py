@@ -245,7 +245,7 @@ def samples_or_refusal(data: bytes) -> None:
         assert np.isfinite(read_audio(data, RATE)).all()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     head=st.sampled_from([b"", b"RIFF", b"FORM", b"fLaC", b"OggS", b"ID3", b"\xff\xfb", b".snd"]),
     rest=st.binary(max_size=300),
@@ -265,7 +265,7 @@ SOUNDS = {
 MUTABLE = [at for at in range(200) if at not in range(24, 28)]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     name=st.sampled_from(sorted(SOUNDS)),
     changes=st.lists(st.tuples(st.sampled_from(MUTABLE), st.binary(min_size=1, max_size=1))),

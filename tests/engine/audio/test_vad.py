@@ -102,7 +102,7 @@ def test_a_click_is_no_speech(talk: np.ndarray):
     assert cut(talk, Endpointing(shortest=5.0)) == []
 
 
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 @given(sizes=st.lists(st.integers(1, 40_000), min_size=1, max_size=8))
 def test_blocks_of_any_size_give_the_same_spans(sizes: list[int]):
     spoken = read_audio(RECORDINGS / "seen_00.wav", SAMPLE_RATE)
@@ -191,7 +191,7 @@ def pausing(samples: np.ndarray, endpointing: Endpointing) -> dict[int, Speech]:
     return found
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(
     pauses=st.lists(st.floats(0.0, 0.7), min_size=1, max_size=3),
     pause=st.floats(0.1, 0.8),

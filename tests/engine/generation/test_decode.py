@@ -50,7 +50,7 @@ def interleaved_by_the_book(
     st.integers(1, 6),
     st.lists(st.tuples(st.booleans(), st.integers(0, 9)), max_size=60),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_interleaving_follows_the_reference(
     n_text: int, n_audio: int, steps: list[tuple[bool, int]]
 ):

@@ -25,7 +25,7 @@ def pieces(sizes: list[int], keys: mx.array, values: mx.array):
 
 
 @given(sizes)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_appending_is_concatenation_and_grows_in_few_steps(sizes: list[int]):
     keys, values = random_keys(sum(sizes))
     cache: KVCache | None = None
@@ -66,7 +66,7 @@ def test_two_futures_of_one_past_do_not_touch_each_other():
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=6), st.integers(1, 12))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_a_window_shows_each_query_its_last_positions_and_no_other(sizes: list[int], window: int):
     total = sum(sizes)
     # The key of position p is p itself, so that what a query sees can be read off.

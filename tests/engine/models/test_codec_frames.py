@@ -84,7 +84,7 @@ def arrays(state: MimiState) -> list[mx.array]:
 
 
 @given(st.lists(st.integers(1, 2 * BLOCK + 3), min_size=1, max_size=5))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_any_split_gives_the_same_waveform(sizes: list[int]):
     codec, codes = made(), codes_of(sum(sizes), batch=2)
     by_frame = streamed(codec, codes, [1] * sum(sizes))
@@ -197,7 +197,6 @@ def test_a_code_of_no_table_is_refused(codec: Mimi, code: int):
 
 
 @given(st.integers(0, 40), st.integers(1, 6), st.integers(1, 9), st.integers(0, 3))
-@settings(deadline=None)
 def test_a_ring_shows_each_position_its_window(offset: int, T: int, window: int, spare: int):
     size = window - 1 + T + spare
     held = np.full(size, -1)

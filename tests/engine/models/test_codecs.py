@@ -29,7 +29,7 @@ def test_any_split_gives_the_one_shot_waveform(codecs: dict[str, Codec], name: s
     codec = codecs[name]
 
     @given(st.lists(st.integers(1, 7), min_size=1, max_size=6), st.integers(0, 99))
-    @settings(max_examples=15, deadline=None)
+    @settings(max_examples=15)
     def check(sizes: list[int], seed: int):
         codes = random_codes(sum(sizes), seed)
         whole = parity.stream(codec, codes, iter([codes.shape[1]]))

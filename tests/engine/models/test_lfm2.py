@@ -138,7 +138,7 @@ def test_a_step_back_is_as_if_it_had_not_been_taken(engines: dict[str, Engine]):
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=8))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @pytest.mark.parametrize("name", ["v1", "v25"])
 def test_any_split_gives_the_same_states(engines: dict[str, Engine], name: str, sizes: list[int]):
     lfm = engines[name].model.lfm

@@ -131,7 +131,7 @@ def test_japanese_is_broken_between_characters(text: str, expected: list[tuple[s
 KINSOKU = ["あ", "漢", "か。", "し、", "「い", "う」", "きゃ", "ラー", "Macの", "(え)の", "佐々"]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.sampled_from(KINSOKU), max_size=120), LAYOUTS)
 def test_no_line_begins_with_a_closing_mark_or_ends_with_an_opening_one(
     units: list[str], layout: Layout
@@ -142,7 +142,7 @@ def test_no_line_begins_with_a_closing_mark_or_ends_with_an_opening_one(
             assert line[-1] not in "「("
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text(max_size=300), LAYOUTS)
 def test_any_text_is_shown_whole_in_lines_that_fit(text: str, layout: Layout):
     blocks = laid_out(text, layout)
@@ -161,14 +161,14 @@ def width_by_the_book(line: str) -> int:
     return len(visible) + sum(unicodedata.east_asian_width(char) in "FW" for char in visible)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(LATIN, LAYOUTS)
 def test_words_come_whole_and_in_order(words: list[str], layout: Layout):
     lines = itertools.chain(*laid_out(" ".join(words), layout))
     assert " ".join(lines).split(" ") == words
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(LATIN, st.integers(10, 60))
 def test_no_word_is_alone_on_the_last_line_if_one_could_join_it(words: list[str], width: int):
     lines = list(itertools.chain(*laid_out(" ".join(words), Layout(width, 2))))
@@ -213,7 +213,7 @@ def test_a_span_with_fewer_milliseconds_than_cues_still_says_everything(room: in
     assert all(line == "x" * 10 for cue in made for line in cue.lines)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.lists(st.builds(Span, TIMES, TIMES, st.text(max_size=60)), max_size=8),
     LAYOUTS,
@@ -222,7 +222,7 @@ def test_times_rise_and_every_cue_lasts(spans: list[Span], layout: Layout):
     assert_in_order(list(cues(spans, layout)))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(TIMES, st.floats(0, 0.03), st.text(max_size=300), LAYOUTS)
 def test_times_are_those_of_the_span(start: float, length: float, text: str, layout: Layout):
     span = Span(start, start + length, text)

@@ -95,7 +95,7 @@ def test_a_short_sentence_stays_alone_where_two_would_be_too_long():
     assert sentences("Yes. " + "a" * 17 + " bb cc.", longest=24) == ["Yes.", "a" * 17 + " bb cc."]
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(TEXTS, st.integers(1, 60))
 def test_nothing_is_lost_and_nothing_is_too_long(text: str, longest: int):
     pieces = sentences(text, longest)

@@ -241,7 +241,7 @@ def test_what_is_said_for_it_and_that_saying_that_changes_nothing(text: str, sai
     assert spoken(said) == said
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.one_of(MIXED, ANY))
 def test_any_text_is_said_and_said_again_the_same(text: str):
     said = spoken(text)
@@ -249,13 +249,13 @@ def test_any_text_is_said_and_said_again_the_same(text: str):
     assert plain(said) == said
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(PROSE)
 def test_prose_stays_as_it_is(text: str):
     assert spoken(text) == text
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(MIXED)
 def test_nothing_invisible_is_left(text: str):
     assert not set(spoken(text)) & set("\x00\ud800\u200b\U0001f600\t\r")

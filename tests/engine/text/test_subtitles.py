@@ -255,7 +255,7 @@ def cues_of(talk: Transcript, layout: Layout) -> list[tuple[int, int, str]]:
     ]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(transcripts(READABLE), LAYOUTS)
 def test_pysubs2_reads_back_the_same_cues(talk: Transcript, layout: Layout):
     expected = cues_of(talk, layout)
@@ -281,7 +281,7 @@ def test_pysubs2_reads_back_a_talk():
         ]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(transcripts(ANY), LAYOUTS)
 def test_any_text_leaves_the_structure_whole(talk: Transcript, layout: Layout):
     expected = cues_of(talk, layout)
@@ -297,7 +297,7 @@ def test_any_text_leaves_the_structure_whole(talk: Transcript, layout: Layout):
     assert "<" not in srt + vtt
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(transcripts(ANY))
 def test_tables_and_lines_hold_every_span(talk: Transcript):
     assert render(talk, "txt").split("\n")[:-1] == [
@@ -312,7 +312,7 @@ def test_tables_and_lines_hold_every_span(talk: Transcript):
     ]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(transcripts(ANY))
 def test_json_reads_back_as_the_document(talk: Transcript):
     written = render(talk, "json", about={"model": "m"})

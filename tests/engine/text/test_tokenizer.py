@@ -42,13 +42,13 @@ def test_hard_text_comes_back_whole_and_streamed(text: str):
     assert "".join(streamed(ids)) == text
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.text())
 def test_any_text_comes_back(text: str):
     assert TOKENIZER.decode(list(TOKENIZER.encode(text))) == text
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\ufffd")))
 def test_a_stream_gives_the_same_and_never_a_broken_character(text: str):
     pieces = streamed(TOKENIZER.encode(text))
@@ -56,7 +56,7 @@ def test_a_stream_gives_the_same_and_never_a_broken_character(text: str):
     assert not any("\ufffd" in piece for piece in pieces)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.integers(0, TOKENIZER.size + 50), max_size=30))
 def test_a_stream_of_any_ids_gives_the_beginning_of_their_text(ids: list[int]):
     whole = TOKENIZER.decode(ids)
@@ -73,7 +73,7 @@ def test_a_special_token_in_somebodys_text_stays_text(name: str):
     assert TOKENIZER.decode(list(ids)) == text
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.sampled_from([*ADDED, " ", "a", "|>", "<|"]), max_size=8).map("".join))
 def test_no_text_encodes_to_a_special_id(text: str):
     ids = TOKENIZER.encode(text)
