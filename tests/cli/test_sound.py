@@ -136,14 +136,14 @@ def offset(heard: np.ndarray, said: np.ndarray) -> int:
 def heard(server: Pulse, tmp_path_factory: pytest.TempPathFactory) -> tuple[np.ndarray, np.ndarray]:
     """A text as it is in a file, and as the loudspeaker said it, from its beginning on."""
     folder = tmp_path_factory.mktemp("heard")
-    environment = {**os.environ, **server.environment, "LFM_MODEL": "nano", "LFM_HOME": str(folder)}
+    ours = {"LFM_MODEL": "nano", "LFM_HOME": str(folder), "LFM_DAEMON": "off"}
+    environment = {**os.environ, **server.environment, **ours}
     command = [*LFM, "-q", "say", TEXT, "--seed", "1"]
     filed = folder / "a.wav"
     subprocess.run([*command, "-o", str(filed)], env=environment, check=True)
     said = read_audio(filed, SPEAKER_RATE)
     # What has been made already, for a machine that is busy makes speech too slowly.
     play = [sys.executable, "-c", PLAY, str(filed)]
-    everything = np.zeros(0, np.float32)
     everything = said[:0]
     for _ in range(3):
         with server.heard() as so_far:
