@@ -66,7 +66,7 @@ class SpeechCutter:
         self._rest = np.zeros(0, np.float32)
         """Samples that do not fill a chunk yet."""
         self._chunks: list[np.ndarray] = []
-        """What is held: before speech its padding, then the open span."""
+        """What is held: before speech its lead, then the open span."""
         self._voice: list[float] = []
         """The probability of speech in each of them."""
         self._first = 0

@@ -37,9 +37,9 @@ def out_of_reach() -> Iterator[None]:
     pressed: list[int] = []
     # Blocked, it would come all the same by another thread, such as a library may have begun.
     usual = signal.signal(signal.SIGINT, lambda number, frame: pressed.append(number))
-    resource_tracker.ensure_running()  # multiprocessing starts it first, and then unblocks Ctrl-C
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
+        resource_tracker.ensure_running()  # multiprocessing's first, which then unblocks Ctrl-C
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})

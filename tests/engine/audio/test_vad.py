@@ -179,13 +179,15 @@ def same(one: Speech, other: Speech) -> bool:
 
 def pausing(samples: np.ndarray, endpointing: Endpointing) -> dict[int, Speech]:
     """The span that each chunk, by its number, leaves open in a pause; a span that ends is the one
-    that was open before, if one was, unless the last chunk has a voice: somebody went on, and was
-    cut off at once for length."""
+    that was open before, if one was, unless the last chunk has a voice and makes it too long:
+    somebody went on, and was cut off at once."""
+    longest = round(endpointing.longest * SAMPLE_RATE / CHUNK)
     cutter, found = SpeechCutter(endpointing), dict[int, Speech]()
     for number, at in enumerate(range(0, len(samples) - CHUNK + 1, CHUNK)):
         for span in cutter.push(samples[at : at + CHUNK]):
-            went_on = cutter.speaking and cutter._voice[-1] >= endpointing.release
-            assert number - 1 not in found or went_on or same(span, found[number - 1])
+            if number - 1 in found and not same(span, found[number - 1]):
+                assert len(span.samples) // CHUNK + len(cutter._chunks) == longest
+                assert cutter._voice[-1] >= endpointing.release
         if open_one := cutter.pausing:
             found[number] = open_one
     return found
