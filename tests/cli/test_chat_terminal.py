@@ -1,5 +1,6 @@
 """`lfm chat` at a terminal: lines typed, ctrl-C and ctrl-D."""
 
+import re
 import signal
 import time
 from pathlib import Path
@@ -24,8 +25,8 @@ def test_a_conversation_at_the_terminal(terminal: Terminal, lfm: Run):
     assert "/voice on" in shown(child, "/voice loud")
     assert shown(child, "/save kitchen") == "lfm: kept as 'kitchen', from the beginning"
     assert "goes with the next question" in shown(child, f"/attach {SPEECH}")
-    assert shown(child, str(OTHER_SPEECH))
-    assert shown(child, str(SPEECH))
+    later = [shown(child, str(OTHER_SPEECH)), shown(child, str(SPEECH))]
+    assert all(later)
     assert "nothing of it is kept" in shown(child, "/reset")
     assert shown(child, str(SPEECH)) == ANSWER
     assert "kept already" in shown(child, "/save kitchen")
@@ -36,7 +37,8 @@ def test_a_conversation_at_the_terminal(terminal: Terminal, lfm: Run):
     assert [seconds for _, seconds, *_ in turns("kitchen")] == pytest.approx(expected, abs=0.001)
     listed = lfm("chats").stdout.splitlines()
     assert [line.split()[0] for line in listed] == ["NAME", "kitchen"]
-    assert lfm("chats", "show", "kitchen").stdout.count(f"LFM: {ANSWER}\n") >= 2
+    told = re.findall("^LFM: (.*)$", lfm("chats", "show", "kitchen").stdout, re.MULTILINE)
+    assert told == [ANSWER, *later]
 
 
 @pytest.mark.parametrize("line", ["/quit", "/bye", "/exit"])
