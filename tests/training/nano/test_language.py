@@ -20,12 +20,19 @@ from lfm_train.initial import initialise
 from lfm_train.loss import Weighting
 from lfm_train.nano.grammar import ANSWERS, Sentence, is_held_out, questions, vocabulary
 from lfm_train.nano.hearing import Listener, Recorded
-from lfm_train.nano.language import ANSWERING_VOICE, Lesson, Mixture, Teacher, train_language
+from lfm_train.nano.language import (
+    ANSWERING_VOICE,
+    QUESTIONS,
+    Lesson,
+    Mixture,
+    Teacher,
+    train_language,
+)
 from lfm_train.nano.spoken import Spoken
 from lfm_train.nano.voices import SPEAKERS
 from lfm_train.training import Plan
 
-MIXTURE = Mixture(transcriptions=3, readings=2, dialogues=4)
+MIXTURE = Mixture(transcriptions=3, readings=2, questions=4)
 GROUP = 2
 
 
@@ -58,10 +65,27 @@ def drawn(teacher: Teacher) -> list[list[Lesson]]:
 
 def test_some_answers_are_in_words_alone(teacher: Teacher):
     """And the frames of the others, and their ends, have each a word's class."""
-    many = Mixture(transcriptions=1, readings=1, dialogues=20)
+    many = Mixture(transcriptions=1, readings=1, questions=20)
     (_, answers, _), *_ = teacher.lessons(0, many, 1)
     ends = np.array(answers.batch.frames)[:, 0] == END_OF_AUDIO
     assert ends.sum() == 15 and len(answers.words) == len(ends)
+
+
+def test_dialogues_have_one_question_or_several(teacher: Teacher, tokenizer: Tokenizer):
+    """All that are asked are answered, and as many dialogues have only one as theirs is a share of
+    the numbers there may be."""
+    many = Mixture(transcriptions=1, readings=1, questions=400)
+    (_, answers, _), *_ = teacher.lessons(0, many, 1)
+    labels, at = (np.array(a) for a in (answers.batch.text_labels, answers.batch.text_at))
+    ends = at[labels == tokenizer.special.text_end] // answers.batch.order.shape[1]
+    sizes = Counter(ends.tolist())
+    assert len(ends) == 400 and set(sizes) == set(range(len(answers.batch.order)))
+    found = Counter(sizes.values())
+    assert sum(found[n] for n in QUESTIONS if n > 1) > 0.4 * len(sizes)
+    assert set(found) <= {*range(1, max(QUESTIONS) + 1)}
+    # Five standard deviations.
+    share = QUESTIONS.count(1) / len(QUESTIONS)
+    assert found[1] / len(sizes) == pytest.approx(share, abs=5 * (0.25 / len(sizes)) ** 0.5)
 
 
 def test_each_step_is_three_pieces(drawn: list[list[Lesson]]):
@@ -69,7 +93,7 @@ def test_each_step_is_three_pieces(drawn: list[list[Lesson]]):
     for pieces in drawn:
         read, answered, heard = (piece.batch for piece in pieces)
         assert len(read.order) == MIXTURE.readings and not read.clips
-        assert len(answered.order) == MIXTURE.dialogues and len(answered.clips) <= 1
+        assert 1 <= len(answered.order) <= MIXTURE.questions and len(answered.clips) <= 1
         assert len(heard.order) == MIXTURE.transcriptions and not heard.frames.size
         assert [group.shape[0] for group in heard.clips] == [MIXTURE.transcriptions]
 

@@ -14,6 +14,7 @@ from lfm2audio_mlx.models.lfm2_audio import Lfm2Audio
 from lfm2audio_mlx.text.tokenizer import Tokenizer
 from lfm_train.examples import Example
 from lfm_train.initial import initialise
+from lfm_train.nano.conversations import Exchange
 from lfm_train.nano.grammar import CLASSES, vocabulary
 from lfm_train.nano.hearing import Listener, Recorded
 from lfm_train.nano.language import Lesson
@@ -67,7 +68,7 @@ def test_a_question_may_be_answered(
     """Seven in ten; all else is written down."""
     draw, item = random.Random(0), Recorded(MEL, text, np.full(3, -1, np.int32))
     found = [words(dictation.said(item, draw)) for _ in range(100)]
-    answered = words(dictation.conversations.dialogue(MEL, answer, ()))
+    answered = words(dictation.conversations.dialogue([Exchange(MEL, answer)]))
     assert least <= found.count(answered) <= most
     written = words(dictation.conversations.transcription(MEL, text))
     assert found.count(written) == 100 - found.count(answered)

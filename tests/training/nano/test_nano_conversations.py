@@ -6,6 +6,7 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
+from lfm2audio_mlx import results
 from lfm2audio_mlx.engine import Engine
 from lfm2audio_mlx.generation.cursor import Cursor
 from lfm2audio_mlx.generation.prompt import (
@@ -22,11 +23,18 @@ from lfm2audio_mlx.generation.prompt import (
 )
 from lfm2audio_mlx.tokens import END_OF_AUDIO
 from lfm_train.examples import Example
-from lfm_train.nano.conversations import WRONG_CODE, WRONG_FRAME, Conversations, corrupted
+from lfm_train.nano.conversations import (
+    WRONG_CODE,
+    WRONG_FRAME,
+    Conversations,
+    Exchange,
+    corrupted,
+)
 
 CLIP = Path(__file__).parents[2] / "data" / "speech" / "time.flac"
 FRAMES = tuple((i, *range(7)) for i in range(20))
 ENDED = (*FRAMES, (END_OF_AUDIO,) * 8)
+HELLO = Exchange("hello", "hello how can i help", FRAMES)
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +155,7 @@ def test_its_answer_is_speech_and_its_ends(nano: Engine, conversations: Conversa
 
 
 def test_a_written_question_is_asked_as_in_a_chat(nano: Engine, conversations: Conversations):
-    example = conversations.dialogue("hello", "hello how can i help", FRAMES)
+    example = conversations.dialogue([HELLO])
     assert plain(asked(example)) == plain(prompt(nano, nano.config.prompts.chat, "hello"))
     chat = nano.chat()
     assert chat.cursor.state
@@ -156,14 +164,16 @@ def test_a_written_question_is_asked_as_in_a_chat(nano: Engine, conversations: C
 
 
 def test_a_spoken_question_is_heard(nano: Engine, conversations: Conversations, heard: AudioClip):
-    example = conversations.dialogue(np.array(heard.features), "it is ten thirty", FRAMES)
+    example = conversations.dialogue(
+        [Exchange(np.array(heard.features), "it is ten thirty", FRAMES)]
+    )
     assert plain(asked(example)) == plain(prompt(nano, nano.config.prompts.chat, heard))
 
 
 def test_its_answer_is_interleaved(nano: Engine, conversations: Conversations):
     """Six words, twelve frames, and so on; both have their ends, and so has the turn."""
     answer = "setting the temperature to twenty one degrees"
-    example = conversations.dialogue("hello", answer, FRAMES)
+    example = conversations.dialogue([Exchange("hello", answer, FRAMES)])
     words = [*ids(nano, answer), nano.tokenizer.special.text_end]
     assert len(words) == 8
     expected = [*words[:6], *ENDED[:12], *words[6:], *ENDED[12:], *end(nano)]
@@ -171,13 +181,43 @@ def test_its_answer_is_interleaved(nano: Engine, conversations: Conversations):
 
 
 def test_without_frames_it_is_in_words_alone(nano: Engine, conversations: Conversations):
-    example = conversations.dialogue("hello", "hello how can i help", ())
+    example = conversations.dialogue([Exchange("hello", "hello how can i help")])
     words = [*ids(nano, "hello how can i help"), nano.tokenizer.special.text_end]
     assert plain(answered(example)) == [*words, *end(nano)]
 
 
+def test_later_questions_come_as_in_a_chat_that_is_taken_up(
+    nano: Engine, conversations: Conversations, heard: AudioClip
+):
+    """An answer in words and voice, one in words alone, and a third question, which is heard."""
+    special = nano.tokenizer.special
+    exchanges = [
+        HELLO,
+        Exchange("what time is it", "it is ten thirty"),
+        Exchange(np.array(heard.features), "goodbye"),
+    ]
+    spoken = [*ids(nano, HELLO.answer), special.text_end, *ENDED]
+    written = [*ids(nano, "it is ten thirty"), special.text_end]
+    chat = nano.chat(
+        history=[
+            results.Exchange(("hello",), tuple(spoken)),
+            results.Exchange(("what time is it",), tuple(written)),
+        ]
+    )
+    chat.events(CLIP)
+    assert chat.cursor.state
+    example = conversations.dialogue(exchanges)
+    pending = plain(chat.cursor.pending)
+    told = plain([part.segment for part in example])[chat.cursor.state.offset :]
+    assert told[: len(pending)] == pending
+    goodbye = [*ids(nano, "goodbye"), special.text_end]
+    assert told[len(pending) :] == [*goodbye, *end(nano)]
+    expected = [*spoken, *end(nano), *written, *end(nano), *goodbye, *end(nano)]
+    assert plain(answered(example)) == expected
+
+
 def test_it_can_be_told_anything_before(nano: Engine, conversations: Conversations):
-    example = conversations.dialogue("hello", "hello how can i help", FRAMES, "be brief")
+    example = conversations.dialogue([HELLO], "be brief")
     assert plain(asked(example)) == plain(prompt(nano, "be brief", "hello"))
 
 

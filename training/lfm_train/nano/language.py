@@ -21,7 +21,7 @@ from lfm2audio_mlx.models.lfm2_audio import Lfm2Audio
 from lfm2audio_mlx.text.tokenizer import Tokenizer
 from lfm_train.examples import Batch, Example, Frames, packed
 from lfm_train.loss import Weighting, losses, states
-from lfm_train.nano.conversations import Conversations, corrupted
+from lfm_train.nano.conversations import Conversations, Exchange, corrupted
 from lfm_train.nano.grammar import CLASSES, Sentence, sentence
 from lfm_train.nano.hearing import FRAME, Listener, Recorded, placed, roughened
 from lfm_train.nano.spoken import Spoken
@@ -46,6 +46,8 @@ UNSPOKEN = 0.25
 """Share of answers in words alone."""
 UNANSWERED = 0.35
 """Share of recordings without words that are questions, which get no answer."""
+QUESTIONS = (1, 1, 2, 3, 6)
+"""How many questions a dialogue may have, one number as likely as another."""
 OTHER_SYSTEM = 0.15
 """Share of dialogues with a system prompt that tells nothing."""
 PLACE = 0.5
@@ -54,11 +56,11 @@ PLACE = 0.5
 
 @dataclass(frozen=True)
 class Mixture:
-    """How many of each are in a step."""
+    """How many of each are in a step; the questions are those of all its dialogues."""
 
     transcriptions: int
     readings: int
-    dialogues: int
+    questions: int
 
 
 @dataclass(frozen=True)
@@ -97,11 +99,10 @@ class Teacher:
         made: list[list[Lesson]] = []
         for recorded in heard:
             read = [draw.choice(self.spoken) for _ in range(mixture.readings)]
-            asked = [self.question(draw) for _ in range(mixture.dialogues)]
-            aloud = int(len(asked) * (1 - UNSPOKEN) + draw.random())
+            asked = [self.question(draw) for _ in range(mixture.questions)]
             pieces = (
                 ([self._reading(spoken) for spoken in read], read),
-                (self._dialogues(draw, asked, aloud), [answer for _, answer in asked[:aloud]]),
+                self._dialogues(draw, asked),
                 ([self.hearing(draw, item) for item in recorded], []),
             )
             made.append([self._lesson(examples, said, generator) for examples, said in pieces])
@@ -136,31 +137,41 @@ class Teacher:
         return self.conversations.reading(spoken.text, spoken.voice, _frames(spoken))
 
     def _dialogues(
-        self, draw: random.Random, chosen: list[tuple[Sentence, Spoken]], aloud: int
-    ) -> list[Example]:
-        """The first `aloud` are answered in words and voice, the others in words. Questions that
-        are heard have one length, so that they are encoded together."""
+        self, draw: random.Random, chosen: list[tuple[Sentence, Spoken]]
+    ) -> tuple[list[Example], list[Spoken]]:
+        """Dialogues of one or several questions, and the speech in their answers; some answers are
+        in words alone."""
+        count = int(len(chosen) * (1 - UNSPOKEN) + draw.random())
+        aloud = set(draw.sample(range(len(chosen)), count))
+        exchanges: list[Exchange] = []
+        for index, (said, (question, answer)) in enumerate(
+            zip(self._asked(draw, [question.text for question, _ in chosen]), chosen, strict=True)
+        ):
+            frames = _frames(answer) if index in aloud else ()
+            exchanges.append(Exchange(said, question.answer, frames))
+        made: list[Example] = []
+        while exchanges:
+            size = draw.choice(QUESTIONS)
+            system = _nonsense(draw) if draw.random() < OTHER_SYSTEM else None
+            made.append(self.conversations.dialogue(exchanges[:size], system))
+            exchanges = exchanges[size:]
+        return made, [answer for index, (_, answer) in enumerate(chosen) if index in aloud]
+
+    def _asked(self, draw: random.Random, texts: list[str]) -> list[str | np.ndarray]:
+        """Questions as they come: some in words, the others as log-mel of one length, so that they
+        are encoded together."""
         sounds = {
-            index: self._asked(question, draw)
-            for index, (question, _) in enumerate(chosen)
+            index: self.listener.speak(text, draw_manner(draw)).samples
+            for index, text in enumerate(texts)
             if draw.random() >= IN_WORDS
         }
         longest = max(map(len, sounds.values()), default=0)
         length = -(-(longest + FRAME) // FRAME) * FRAME
-        made: list[Example] = []
-        for index, (question, answer) in enumerate(chosen):
-            said: str | np.ndarray = question.text
-            if index in sounds:
-                before = draw.randint(0, length - len(sounds[index]))
-                sound = placed(sounds[index], length, before)
-                said = self.listener.mel(roughened(sound, draw))
-            system = _nonsense(draw) if draw.random() < OTHER_SYSTEM else None
-            frames = _frames(answer) if index < aloud else ()
-            made.append(self.conversations.dialogue(said, question.answer, frames, system))
-        return made
-
-    def _asked(self, question: Sentence, draw: random.Random) -> np.ndarray:
-        return self.listener.speak(question.text, draw_manner(draw)).samples
+        asked: list[str | np.ndarray] = [*texts]
+        for index, samples in sounds.items():
+            sound = placed(samples, length, draw.randint(0, length - len(samples)))
+            asked[index] = self.listener.mel(roughened(sound, draw))
+        return asked
 
 
 def _nonsense(draw: random.Random) -> str:

@@ -25,7 +25,7 @@ from lfm2audio_mlx.models.lfm2_audio import Lfm2Audio
 from lfm2audio_mlx.text.tokenizer import Tokenizer
 from lfm_train.examples import Example, packed
 from lfm_train.loss import Weighting, losses, states
-from lfm_train.nano.conversations import Conversations
+from lfm_train.nano.conversations import Conversations, Exchange
 from lfm_train.nano.encoder import masked
 from lfm_train.nano.grammar import Texts, questions
 from lfm_train.nano.hearing import Listener, Recorded
@@ -62,7 +62,7 @@ class Dictation:
         if not item.text and draw.random() < UNANSWERED:
             return self.conversations.unanswered(item.mel)
         if item.text in self.answers and draw.random() < ASKED:
-            return self.conversations.dialogue(item.mel, self.answers[item.text], ())
+            return self.conversations.dialogue([Exchange(item.mel, self.answers[item.text])])
         return self.conversations.transcription(item.mel, item.text)
 
     def _lesson(

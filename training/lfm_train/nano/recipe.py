@@ -89,7 +89,7 @@ NANO = Recipe(
     codec_batch=16,
     texts=6000,
     language=Plan(7400, 1.5e-3, warmup=150, group=4, name="language"),
-    mixture=Mixture(transcriptions=16, readings=8, dialogues=8),
+    mixture=Mixture(transcriptions=16, readings=8, questions=8),
     listening=(
         Plan(4400, 8e-4, warmup=100, group=4, name="listening"),
         Plan(2200, 4e-4, warmup=100, group=4, name="listening again"),
