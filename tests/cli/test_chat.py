@@ -92,21 +92,25 @@ def test_another_system_prompt_is_used_and_kept(lfm: Run, short: Path):
 
 
 def test_a_conversation_is_kept_and_gone_on_with(lfm: Run):
-    assert lfm("chat", "--once", SPEECH, "--no-audio", "--save", "a").returncode == 0
-    again = lfm("chat", "--once", SPEECH, "--no-audio", "--save", "a")
+    command = ["chat", "--no-audio", "--seed", 1, "--once"]
+    assert lfm(*command, SPEECH, "--save", "a").returncode == 0
+    again = lfm(*command, SPEECH, "--save", "a")
     assert again.returncode == 1
     assert again.stdout == ""
     assert "'a' is kept already; --resume" in again.stderr
-    assert lfm("chat", "--once", OTHER_SPEECH, "--no-audio", "--resume", "a").returncode == 0
+    assert lfm(*command, OTHER_SPEECH, "--resume", "a").returncode == 0
     first, second = turns("a")
     assert first == ("", SECONDS, ANSWER, True)
     assert second[1] == soundfile.info(OTHER_SPEECH).duration
 
 
 def test_without_a_model_named_a_conversation_goes_on_with_its_own(lfm: Run):
-    lfm("chat", "--once", SPEECH, "--no-audio", "--save", "a")
-    again = lfm("chat", "--once", SPEECH, "--no-audio", "--resume", "a", env={"LFM_MODEL": ""})
-    assert (again.returncode, again.stdout) == (0, f"{ANSWER}\n")
+    once = ["chat", "--once", SPEECH, "--no-audio", "--seed", 1]
+    lfm(*once, "--save", "a")
+    again = lfm(*once, "--resume", "a", env={"LFM_MODEL": ""})
+    _, (_, _, answer, _) = turns("a")
+    assert answer
+    assert (again.returncode, again.stdout) == (0, f"{answer}\n")
 
 
 def test_another_model_does_not_go_on_with_a_conversation(lfm: Run, short: Path):
@@ -247,7 +251,7 @@ def test_an_answer_that_is_interrupted_is_kept_as_far_as_it_came(
 
 def test_each_line_of_a_pipe_is_a_question(lfm: Run):
     lines = f"{SPEECH}\n\n   \n{OTHER_SPEECH}\r\n/save piped\n{SPEECH}"
-    result = lfm("chat", "--no-audio", input=lines)
+    result = lfm("chat", "--no-audio", "--seed", 1, input=lines)
     assert (result.returncode, result.stderr) == (0, "")
     first, second, third = result.stdout.splitlines()
     assert first == ANSWER

@@ -23,6 +23,7 @@ from lfm_train.nano.hearing import Listener, Recorded
 from lfm_train.nano.language import (
     ANSWERING_VOICE,
     QUESTIONS,
+    UNSPOKEN,
     Lesson,
     Mixture,
     Teacher,
@@ -63,29 +64,38 @@ def drawn(teacher: Teacher) -> list[list[Lesson]]:
     return teacher.lessons(4, MIXTURE, GROUP)
 
 
-def test_some_answers_are_in_words_alone(teacher: Teacher):
-    """And the frames of the others, and their ends, have each a word's class."""
-    many = Mixture(transcriptions=1, readings=1, questions=20)
-    (_, answers, _), *_ = teacher.lessons(0, many, 1)
-    ends = np.array(answers.batch.frames)[:, 0] == END_OF_AUDIO
-    assert ends.sum() == 15 and len(answers.words) == len(ends)
-
-
-def test_dialogues_have_one_question_or_several(teacher: Teacher, tokenizer: Tokenizer):
-    """All that are asked are answered, and as many dialogues have only one as theirs is a share of
-    the numbers there may be."""
+@pytest.fixture(scope="module")
+def dialogues(teacher: Teacher, tokenizer: Tokenizer) -> list[tuple[int, int]]:
+    """Of each of many, in how many answers the words end, and in how many the speech."""
     many = Mixture(transcriptions=1, readings=1, questions=400)
     (_, answers, _), *_ = teacher.lessons(0, many, 1)
-    labels, at = (np.array(a) for a in (answers.batch.text_labels, answers.batch.text_at))
-    ends = at[labels == tokenizer.special.text_end] // answers.batch.order.shape[1]
-    sizes = Counter(ends.tolist())
-    assert len(ends) == 400 and set(sizes) == set(range(len(answers.batch.order)))
-    found = Counter(sizes.values())
-    assert sum(found[n] for n in QUESTIONS if n > 1) > 0.4 * len(sizes)
-    assert set(found) <= {*range(1, max(QUESTIONS) + 1)}
-    # Five standard deviations.
-    share = QUESTIONS.count(1) / len(QUESTIONS)
-    assert found[1] / len(sizes) == pytest.approx(share, abs=5 * (0.25 / len(sizes)) ** 0.5)
+    batch = answers.batch
+    count, width = batch.order.shape
+    word_ends = np.array(batch.text_labels) == tokenizer.special.text_end
+    speech_ends = np.array(batch.frame_labels)[:, 0] == END_OF_AUDIO
+    texts = Counter((np.array(batch.text_at)[word_ends] // width).tolist())
+    speeches = Counter((np.array(batch.frame_at)[speech_ends] // width).tolist())
+    return [(texts[number], speeches[number]) for number in range(count)]
+
+
+def test_dialogues_have_one_question_or_several(dialogues: list[tuple[int, int]]):
+    """Each number about as often as another; the last dialogue takes what is left."""
+    sizes = Counter(words for words, _ in dialogues[:-1])
+    assert sum(words for words, _ in dialogues) == 400
+    assert set(sizes) == set(QUESTIONS)
+    for size in QUESTIONS:
+        share = QUESTIONS.count(size) / len(QUESTIONS)
+        # Five standard deviations.
+        expected = pytest.approx(share, abs=5 * (share / len(dialogues)) ** 0.5)
+        assert sizes[size] / len(dialogues) == expected
+
+
+def test_some_dialogues_are_in_words_alone(dialogues: list[tuple[int, int]]):
+    """In the others every answer is spoken."""
+    assert all(speeches in (0, words) for words, speeches in dialogues)
+    silent = sum(not speeches for _, speeches in dialogues) / len(dialogues)
+    expected = pytest.approx(UNSPOKEN, abs=5 * (UNSPOKEN / len(dialogues)) ** 0.5)
+    assert silent == expected
 
 
 def test_each_step_is_three_pieces(drawn: list[list[Lesson]]):

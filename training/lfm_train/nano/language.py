@@ -43,7 +43,7 @@ ANSWERING_VOICE = "us-male"
 IN_WORDS = 0.25
 """Share of questions that are written."""
 UNSPOKEN = 0.25
-"""Share of answers in words alone."""
+"""Share of dialogues whose answers are in words alone."""
 UNANSWERED = 0.35
 """Share of recordings without words that are questions, which get no answer."""
 QUESTIONS = (1, 1, 2, 3, 6)
@@ -139,23 +139,22 @@ class Teacher:
     def _dialogues(
         self, draw: random.Random, chosen: list[tuple[Sentence, Spoken]]
     ) -> tuple[list[Example], list[Spoken]]:
-        """Dialogues of one or several questions, and the speech in their answers; some answers are
-        in words alone."""
-        count = int(len(chosen) * (1 - UNSPOKEN) + draw.random())
-        aloud = set(draw.sample(range(len(chosen)), count))
-        exchanges: list[Exchange] = []
-        for index, (said, (question, answer)) in enumerate(
-            zip(self._asked(draw, [question.text for question, _ in chosen]), chosen, strict=True)
-        ):
-            frames = _frames(answer) if index in aloud else ()
-            exchanges.append(Exchange(said, question.answer, frames))
+        """Dialogues of one or several questions, and the speech in their answers. All answers of a
+        dialogue are aloud, or all in words alone."""
+        asked = iter(self._asked(draw, [question.text for question, _ in chosen]))
         made: list[Example] = []
-        while exchanges:
-            size = draw.choice(QUESTIONS)
+        said: list[Spoken] = []
+        while chosen:
+            size, aloud = draw.choice(QUESTIONS), draw.random() >= UNSPOKEN
+            together, chosen = chosen[:size], chosen[size:]
+            exchanges = [
+                Exchange(next(asked), answer.text, _frames(answer) if aloud else ())
+                for _, answer in together
+            ]
             system = _nonsense(draw) if draw.random() < OTHER_SYSTEM else None
-            made.append(self.conversations.dialogue(exchanges[:size], system))
-            exchanges = exchanges[size:]
-        return made, [answer for index, (_, answer) in enumerate(chosen) if index in aloud]
+            made.append(self.conversations.dialogue(exchanges, system))
+            said += [answer for _, answer in together if aloud]
+        return made, said
 
     def _asked(self, draw: random.Random, texts: list[str]) -> list[str | np.ndarray]:
         """Questions as they come: some in words, the others as log-mel of one length, so that they
